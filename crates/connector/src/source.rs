@@ -1,0 +1,98 @@
+//! What a stream reads from: source partitions, their offsets, and the one trait that every stream source implements.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+/// The *next* position to read in a source partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Offset {
+    /// The file that holds the position; empty for Kafka.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub file: String,
+    /// The next byte of a text file, row of a Parquet file, or offset of a Kafka partition.
+    pub position: u64,
+    /// Rows of the file before the position: the `_offset` of the next row. For Kafka equal to `position`.
+    pub row: u64,
+}
+
+/// A row that could not become columns, kept whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Kafka topic, or file.
+    pub topic: String,
+    /// Kafka partition, or 0.
+    pub partition: i32,
+    /// Kafka offset, or row of the file, counted from 0.
+    pub offset: i64,
+    /// When the source received the row, microseconds UTC, where it says.
+    pub arrived_at: Option<i64>,
+    /// A code in snake case, then what was wrong: `lossy_number: rank: 1.9 is no int32`.
+    pub reason: String,
+    /// The row as it came.
+    pub raw: Vec<u8>,
+}
+
+/// Consecutive rows of one source partition.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The decoded rows in order; schema as [`Source::schema`].
+    pub rows: RecordBatch,
+    /// The rows between them that could not be decoded.
+    pub rejected: Vec<Rejected>,
+    /// Rows read, counted where bytes become rows and not from the two fields above: the ledger compares.
+    pub read: u64,
+    /// Where the next chunk starts.
+    pub next: Offset,
+}
+
+/// What a source partition has to give.
+#[derive(Debug)]
+pub enum Poll {
+    /// Rows, at most as many as asked for.
+    Chunk(Chunk),
+    /// Nothing now; more may come.
+    Waiting,
+    /// Nothing any more: the end of a bounded source.
+    Finished,
+}
+
+/// A stream of rows in source partitions, each ordered and repeatable from any offset it has shown.
+#[async_trait]
+pub trait Source: Send {
+    /// The decoded columns, then [`position_fields`].
+    fn schema(&self) -> SchemaRef;
+
+    /// The names of the source partitions, unique and in a fixed order.
+    fn partitions(&self) -> &[String];
+
+    /// Goes to these offsets; a partition without one starts at its beginning. Call it before the first `read`.
+    ///
+    /// # Errors
+    /// An offset that the source no longer has.
+    async fn seek(&mut self, offsets: &BTreeMap<String, Offset>) -> Result<()>;
+
+    /// The next rows of one partition (an index into [`Source::partitions`]), at most `rows_max`. Does not block for
+    /// long: answers [`Poll::Waiting`] where nothing has come.
+    ///
+    /// # Errors
+    /// The source is out of reach, or what it holds cannot be read on from here.
+    async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll>;
+}
+
+/// Event time: microseconds, UTC.
+pub const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// Where a row came from, kept with it: `_topic`, `_partition`, `_offset`, `_arrived_at`.
+pub fn position_fields() -> [Field; 4] {
+    [
+        Field::new("_topic", DataType::Utf8View, false),
+        Field::new("_partition", DataType::Int32, false),
+        Field::new("_offset", DataType::Int64, false),
+        Field::new("_arrived_at", TIME, true),
+    ]
+}
