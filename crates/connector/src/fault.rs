@@ -1,0 +1,51 @@
+//! What goes wrong: with one row, which is rejected and kept, or with a whole source, which stops the run.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Why one row is no row: it goes to the rejected rows with this as its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// In snake case, for machines: `lossy_number`.
+    pub code: &'static str,
+    /// What was found and what was wanted, for people.
+    pub text: String,
+}
+
+impl Fault {
+    pub(crate) fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    /// `NAME: VALUE WHY`, the value cut where it is long.
+    pub(crate) fn of(code: &'static str, name: &str, value: &str, why: &str) -> Self {
+        const SHOWN: usize = 40;
+        let shown: String = value.chars().take(SHOWN).collect();
+        let more = if shown.len() < value.len() { "…" } else { "" };
+        Self::new(code, format!("{name}: {shown}{more} {why}"))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text)
+    }
+}
+
+/// Why a source cannot be read on. Callers find it with `downcast_ref` and choose the exit code by it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SourceError {
+    /// A file, directory or topic that is not there, or holds nothing (exit 66).
+    #[error("{0}")]
+    Missing(String),
+    /// Bytes that are not what they should be, and rows that are no longer where they were (exit 65).
+    #[error("{0}")]
+    BadData(String),
+    /// A remote that does not answer (exit 69).
+    #[error("{0}")]
+    Unavailable(String),
+    /// No permission (exit 77).
+    #[error("{0}")]
+    Denied(String),
+}
