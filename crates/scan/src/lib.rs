@@ -1,1 +1,35 @@
+//! f: a SQL script over tables, and `step(state, batch) -> (state, output)`.
+//!
+//! Invariant: whatever the cut, order and repetition of the input, compacted outputs are the same; state is made of
+//! lattices whose merge is associative, commutative and idempotent.
+//! Invariant: f sees tables and nothing else; time decides when an output is final, never what it says.
+//!
+//! Not here: files, the network, clocks, randomness; who calls `step`.
 
+mod bind;
+mod binding;
+mod bucket;
+mod clause;
+mod compact;
+mod contract;
+mod expand;
+mod functions;
+mod ids;
+mod index;
+mod lattice;
+mod lookup;
+mod lookup_rule;
+mod scan;
+mod script;
+mod sketch;
+mod slot;
+mod state;
+mod table;
+
+pub use bind::{Input, Output};
+pub use binding::{Binding, Literal, TIME};
+pub use scan::{Batch, Limits, Scan, Stepped};
+pub use script::{Script, ScriptError};
+pub use sketch::RELATIVE_ERROR;
+pub use state::State;
+pub use table::Merged;

@@ -1,0 +1,105 @@
+//! The rows of one span of event time: Arrow chunks that only grow, and what finds a row in them.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{concat_batches, interleave};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+
+use crate::index::Index;
+use crate::lattice::Value;
+
+/// Chunks grow by doubling up to this many rows, so that there are few of them and each row is copied a few times.
+const CHUNK_ROWS_MAX: usize = 1 << 16;
+
+/// Rows of one time bucket, numbered in the order of insertion.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    chunks: Vec<RecordBatch>,
+    /// The number of the first row of each chunk.
+    starts: Vec<u32>,
+    pub rows: u32,
+    /// The key's index, then one for each set of columns that a join looks up.
+    pub indexes: Vec<Index>,
+    /// The values of each lattice column, by row.
+    pub lattices: Vec<Vec<Value>>,
+    /// Rows that a row of the same key and lesser content replaced.
+    pub superseded: HashSet<u32>,
+    pub retracted: HashSet<u32>,
+    /// The largest event time in it.
+    pub newest: i64,
+}
+
+impl Bucket {
+    pub(crate) fn new(indexes: usize, lattices: usize) -> Bucket {
+        Bucket {
+            chunks: Vec::new(),
+            starts: Vec::new(),
+            rows: 0,
+            indexes: (0..indexes).map(|_| Index::default()).collect(),
+            lattices: vec![Vec::new(); lattices],
+            superseded: HashSet::new(),
+            retracted: HashSet::new(),
+            newest: i64::MIN,
+        }
+    }
+
+    /// Adds rows behind the last; the indexes are the caller's.
+    pub(crate) fn append(&mut self, schema: &SchemaRef, rows: &RecordBatch) -> Result<(), ArrowError> {
+        self.starts.push(self.rows);
+        self.rows += rows.num_rows() as u32;
+        self.chunks.push(compact(rows)?);
+        while let [.., older, newer] = self.chunks.as_slice() {
+            let total = older.num_rows() + newer.num_rows();
+            if older.num_rows() > 2 * newer.num_rows() || total > CHUNK_ROWS_MAX {
+                break;
+            }
+            let merged = compact(&concat_batches(schema, [older, newer])?)?;
+            self.chunks.truncate(self.chunks.len() - 2);
+            self.starts.pop();
+            self.chunks.push(merged);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn chunks(&self) -> &[RecordBatch] {
+        &self.chunks
+    }
+
+    /// The chunk of a row, and the row in it.
+    #[inline]
+    pub(crate) fn locate(&self, row: u32) -> (usize, usize) {
+        let chunk = self.starts.partition_point(|start| *start <= row) - 1;
+        (chunk, (row - self.starts[chunk]) as usize)
+    }
+
+    /// One stored column of some rows.
+    pub(crate) fn column(&self, column: usize, rows: &[u32]) -> Result<ArrayRef, ArrowError> {
+        let arrays: Vec<&dyn Array> = self.chunks.iter().map(|chunk| chunk.column(column).as_ref()).collect();
+        let places: Vec<(usize, usize)> = rows.iter().map(|row| self.locate(*row)).collect();
+        interleave(&arrays, &places)
+    }
+
+    /// Whether joins and scans still see a row.
+    pub(crate) fn live(&self, row: u32) -> bool {
+        self.superseded.is_empty() || !self.superseded.contains(&row)
+    }
+
+    /// Bytes on the heap, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(RecordBatch::get_array_memory_size).sum();
+        let lattices: usize = self.lattices.iter().flatten().map(|value| size_of::<Value>() + value.bytes()).sum();
+        chunks + lattices + self.indexes.iter().map(Index::bytes).sum::<usize>()
+    }
+}
+
+/// Frees text of the buffers it came in: a view of one row would keep a whole input block alive.
+fn compact(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = rows.columns().iter().map(|column| match column.data_type() {
+        DataType::Utf8View => std::sync::Arc::new(column.as_string_view().gc()) as ArrayRef,
+        DataType::BinaryView => std::sync::Arc::new(column.as_binary_view().gc()) as ArrayRef,
+        _ => column.clone(),
+    });
+    RecordBatch::try_new(rows.schema(), columns.collect())
+}

@@ -1,0 +1,314 @@
+//! From the script as printed to the script as run: the syntax tree with the command line's columns and parameters.
+//!
+//! The text of a script is its default instance: it says `video_id` where `--by` may say `country, device`, and
+//! `i as impression` (as PostgreSQL and DuckDB do) where all columns of `i` are meant, whatever they are. Both are
+//! resolved here, in the tree and never in the text.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetQuantifier, TableFactor,
+    TableWithJoins, Value, visit_expressions_mut,
+};
+
+/// Columns of a table or view, and which of them form rows: `impression` stands for all `impression_*`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Relation {
+    pub columns: Vec<String>,
+    pub rows: Vec<String>,
+}
+
+/// What the names of a script stand for in this run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    /// Tables and views so far, by name as written (`batch.plays`, `pair`).
+    pub relations: BTreeMap<String, Relation>,
+    /// Columns that the command line replaces, each by one or more.
+    pub columns: BTreeMap<String, Vec<String>>,
+    /// The one row of `param`, as literals.
+    pub params: BTreeMap<String, Expr>,
+}
+
+type Expanded<T> = Result<T, String>;
+
+impl Names {
+    /// The columns that a name of the script stands for; `rows` are the row columns of its relation.
+    pub(crate) fn column(&self, name: &str, rows: &[String]) -> Vec<String> {
+        if let Some(columns) = self.columns.get(name) {
+            return columns.clone();
+        }
+        let in_row = rows.iter().find_map(|row| {
+            let inner = name.strip_prefix(row.as_str())?.strip_prefix('_')?;
+            let columns = self.columns.get(inner)?;
+            Some(columns.iter().map(|column| format!("{row}_{column}")).collect())
+        });
+        in_row.unwrap_or_else(|| vec![name.to_owned()])
+    }
+
+    /// Expands a clause's expression: column and parameter names.
+    pub(crate) fn clause(&self, expr: &mut Expr, relation: &Relation) {
+        let _ = visit_expressions_mut(expr, |expr| {
+            if let Expr::Identifier(ident) = expr {
+                if let Some(literal) = self.params.get(&ident.value) {
+                    *expr = literal.clone();
+                } else if let [column] = self.column(&ident.value, &relation.rows).as_slice() {
+                    *expr = identifier(None, column);
+                }
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+
+    /// Expands a query in place and says what it selects.
+    pub(crate) fn query(&self, query: &mut Query) -> Expanded<Relation> {
+        let _ = visit_expressions_mut(query, |expr| {
+            self.expression(expr);
+            ControlFlow::<()>::Continue(())
+        });
+        self.tree(query)
+    }
+
+    fn expression(&self, expr: &mut Expr) {
+        match expr {
+            Expr::Subquery(query) => {
+                if let Some(literal) = self.param(query) {
+                    *expr = literal;
+                }
+            }
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
+                if let [one] = self.listed(expr).unwrap_or_default().as_slice() {
+                    *expr = one.clone();
+                }
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+                if let (Some(left), Some(right)) = (self.listed(left), self.listed(right)) {
+                    let equal = |(left, right)| Expr::BinaryOp {
+                        left: Box::new(left),
+                        op: BinaryOperator::Eq,
+                        right: Box::new(right),
+                    };
+                    let pairs = left.into_iter().zip(right).map(equal);
+                    if let Some(all) = pairs.reduce(|all, pair| Expr::BinaryOp {
+                        left: Box::new(all),
+                        op: BinaryOperator::And,
+                        right: Box::new(pair),
+                    }) {
+                        *expr = Expr::Nested(Box::new(all));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `(select NAME from param)` as a literal.
+    fn param(&self, query: &Query) -> Option<Expr> {
+        let SetExpr::Select(select) = query.body.as_ref() else { return None };
+        let [TableWithJoins { relation: TableFactor::Table { name, .. }, .. }] = select.from.as_slice() else { return None };
+        let [SelectItem::UnnamedExpr(Expr::Identifier(column))] = select.projection.as_slice() else { return None };
+        (named(name) == "param").then(|| self.params.get(&column.value).cloned()).flatten()
+    }
+
+    /// The columns a reference is replaced by, with its qualifier, where the command line replaces it.
+    fn listed(&self, expr: &Expr) -> Option<Vec<Expr>> {
+        let (qualifier, column) = reference(expr)?;
+        let columns = self.columns.get(column)?;
+        Some(columns.iter().map(|column| identifier(qualifier, column)).collect())
+    }
+
+    fn tree(&self, query: &mut Query) -> Expanded<Relation> {
+        if query.limit_clause.is_some() || query.fetch.is_some() {
+            return Err("limit is not for scripts: which rows it keeps depends on their order".to_owned());
+        }
+        let mut local = self.clone();
+        for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+            let relation = local.tree(&mut cte.query)?;
+            local.relations.insert(cte.alias.name.value.clone(), relation);
+        }
+        local.set(&mut query.body)
+    }
+
+    fn set(&self, body: &mut SetExpr) -> Expanded<Relation> {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.tree(query),
+            SetExpr::SetOperation { left, right, set_quantifier, .. } => {
+                let mut relation = self.set(left)?;
+                let right = self.set(right)?;
+                if matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName) {
+                    union_by_name(&mut relation, right);
+                }
+                Ok(relation)
+            }
+            other => Err(format!("{other} is not for views of a script: write a select")),
+        }
+    }
+
+    fn select(&self, select: &mut Select) -> Expanded<Relation> {
+        let mut scope = Vec::new();
+        for from in &mut select.from {
+            self.scope(from, &mut scope)?;
+        }
+        if let GroupByExpr::Expressions(expressions, _) = &mut select.group_by {
+            let expand = |expr: Expr| self.listed(&expr).unwrap_or_else(|| vec![expr]);
+            *expressions = std::mem::take(expressions).into_iter().flat_map(expand).collect();
+        }
+        let named = select.projection.iter().filter_map(selected_name);
+        let named: Vec<String> = named.flat_map(|name| self.column(&name, &[])).collect();
+        let mut selected = Relation::default();
+        let mut projection = Vec::new();
+        for item in std::mem::take(&mut select.projection) {
+            self.item(item, &scope, &named, &mut projection, &mut selected);
+        }
+        select.projection = projection;
+        Ok(selected)
+    }
+
+    fn item(
+        &self,
+        item: SelectItem,
+        scope: &[(String, Relation)],
+        named: &[String],
+        out: &mut Vec<SelectItem>,
+        selected: &mut Relation,
+    ) {
+        match &item {
+            SelectItem::Wildcard(_) => {
+                for (_, relation) in scope {
+                    selected.columns.extend(relation.columns.iter().cloned());
+                    selected.rows.extend(relation.rows.iter().cloned());
+                }
+                out.push(item);
+            }
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                let alias = match &item {
+                    SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.as_str()),
+                    _ => None,
+                };
+                if let Some((row, columns)) = row(expr, alias, scope, named) {
+                    for (expr, column) in columns {
+                        let alias = Ident::with_quote('"', format!("{row}_{column}"));
+                        selected.columns.push(alias.value.clone());
+                        out.push(SelectItem::ExprWithAlias { expr, alias });
+                    }
+                    selected.rows.push(row);
+                } else if let (None, Some(list)) = (alias, self.listed(expr)) {
+                    for expr in list {
+                        selected.columns.extend(reference(&expr).map(|(_, column)| column.to_owned()));
+                        out.push(SelectItem::UnnamedExpr(expr));
+                    }
+                } else {
+                    selected.columns.extend(selected_name(&item));
+                    out.push(item);
+                }
+            }
+            _ => out.push(item),
+        }
+    }
+
+    fn scope(&self, from: &mut TableWithJoins, scope: &mut Vec<(String, Relation)>) -> Expanded<()> {
+        self.factor(&mut from.relation, scope)?;
+        from.joins.iter_mut().try_for_each(|join| self.factor(&mut join.relation, scope))
+    }
+
+    fn factor(&self, factor: &mut TableFactor, scope: &mut Vec<(String, Relation)>) -> Expanded<()> {
+        match factor {
+            TableFactor::Table { name, alias, .. } => {
+                let table = named(name);
+                let relation = self.relations.get(&table).ok_or(format!(
+                    "there is no table {table} here: tables are batch.*, state.*, side.*, next.* and the views before this one"
+                ))?;
+                let short = table.rsplit('.').next().unwrap_or(&table).to_owned();
+                scope.push((alias.as_ref().map_or(short, |alias| alias.name.value.clone()), relation.clone()));
+                Ok(())
+            }
+            TableFactor::Derived { subquery, alias, .. } => {
+                let relation = self.tree(subquery)?;
+                scope.push((alias.as_ref().map_or_else(String::new, |alias| alias.name.value.clone()), relation));
+                Ok(())
+            }
+            TableFactor::NestedJoin { table_with_joins, .. } => self.scope(table_with_joins, scope),
+            other => Err(format!("{other} is not for scripts: select from tables and views")),
+        }
+    }
+}
+
+/// A whole row: a table's alias, or a row column of a view. Its columns as expressions and names, without those that
+/// begin with `_` (they say where a row came from) and those that the select list names itself.
+fn row(
+    expr: &Expr,
+    alias: Option<&str>,
+    scope: &[(String, Relation)],
+    named: &[String],
+) -> Option<(String, Vec<(Expr, String)>)> {
+    let (qualifier, name) = reference(expr)?;
+    let visible = |relation: &Relation| relation.columns.iter().any(|column| column == name);
+    if scope.iter().any(|(_, relation)| visible(relation)) {
+        return None;
+    }
+    let as_row = alias.unwrap_or(name).to_owned();
+    if let Some((table, relation)) = scope.iter().find(|(table, _)| qualifier.is_none() && table == name) {
+        let kept = relation.columns.iter().filter(|column| !column.starts_with('_') && !named.contains(column));
+        return Some((as_row, kept.map(|column| (identifier(Some(table), column), column.clone())).collect()));
+    }
+    let (table, relation) = scope.iter().find(|(table, relation)| {
+        qualifier.is_none_or(|qualifier| qualifier == table) && relation.rows.iter().any(|row| row == name)
+    })?;
+    let inner = relation.columns.iter().filter_map(|column| {
+        let inner = column.strip_prefix(name)?.strip_prefix('_')?;
+        Some((identifier(Some(table), column), inner.to_owned()))
+    });
+    Some((as_row, inner.collect()))
+}
+
+fn union_by_name(left: &mut Relation, right: Relation) {
+    for column in right.columns {
+        if !left.columns.contains(&column) {
+            left.columns.push(column);
+        }
+    }
+    for row in right.rows {
+        if !left.rows.contains(&row) {
+            left.rows.push(row);
+        }
+    }
+}
+
+/// A table's name as the script writes it.
+pub(crate) fn named(name: &ObjectName) -> String {
+    let parts: Vec<&str> = name.0.iter().filter_map(|part| part.as_ident()).map(|ident| ident.value.as_str()).collect();
+    parts.join(".")
+}
+
+fn reference(expr: &Expr) -> Option<(Option<&str>, &str)> {
+    match expr {
+        Expr::Identifier(column) => Some((None, &column.value)),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [table, column] => Some((Some(&table.value), &column.value)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn identifier(qualifier: Option<&str>, column: &str) -> Expr {
+    let column = Ident::with_quote('"', column);
+    match qualifier {
+        Some(table) => Expr::CompoundIdentifier(vec![Ident::new(table), column]),
+        None => Expr::Identifier(column),
+    }
+}
+
+fn selected_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        SelectItem::UnnamedExpr(expr) => reference(expr).map(|(_, column)| column.to_owned()),
+        _ => None,
+    }
+}
+
+/// A text literal.
+pub(crate) fn text(value: &str) -> Expr {
+    Expr::Value(Value::SingleQuotedString(value.to_owned()).into())
+}

@@ -1,0 +1,74 @@
+//! From the hash of a key to the rows that have it: an open-addressing table of chains, appended to and dropped whole.
+
+use hashbrown::HashTable;
+
+const END: u32 = u32::MAX;
+
+/// Rows by the 64-bit hash of their key. Rows are numbered in the order of insertion. Two keys may share a hash: whoever
+/// follows a chain compares the keys themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    heads: HashTable<(u64, u32)>,
+    next: Vec<u32>,
+}
+
+impl Index {
+    /// Adds the next row; `None` where its key has a null and can be found by nobody.
+    pub(crate) fn push(&mut self, hash: Option<u64>) {
+        let row = self.next.len() as u32;
+        let Some(hash) = hash else { return self.next.push(END) };
+        let next = match self.heads.entry(hash, |head| head.0 == hash, |head| head.0) {
+            hashbrown::hash_table::Entry::Occupied(mut entry) => std::mem::replace(&mut entry.get_mut().1, row),
+            hashbrown::hash_table::Entry::Vacant(entry) => {
+                entry.insert((hash, row));
+                END
+            }
+        };
+        self.next.push(next);
+    }
+
+    /// The rows with this hash, the newest first.
+    #[inline]
+    pub(crate) fn chain(&self, hash: u64) -> Chain<'_> {
+        let head = self.heads.find(hash, |head| head.0 == hash);
+        Chain { next: &self.next, row: head.map_or(END, |head| head.1) }
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        self.heads.allocation_size() + self.next.capacity() * size_of::<u32>()
+    }
+}
+
+/// Iterates over the rows of one hash.
+pub(crate) struct Chain<'a> {
+    next: &'a [u32],
+    row: u32,
+}
+
+impl Iterator for Chain<'_> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        let row = (self.row != END).then_some(self.row)?;
+        self.row = self.next[row as usize];
+        Some(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_hold_every_row_of_a_hash() {
+        let mut index = Index::default();
+        for hash in [Some(7), None, Some(9), Some(7)] {
+            index.push(hash);
+        }
+        assert_eq!(index.chain(7).collect::<Vec<_>>(), [3, 0]);
+        assert_eq!(index.chain(9).collect::<Vec<_>>(), [2]);
+        assert_eq!(index.chain(0).count(), 0);
+    }
+}

@@ -1,0 +1,255 @@
+//! The join of a small batch with state as a look-up by key: its cost is the batch's, however much state there is.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::kernels::cmp::eq;
+use arrow::array::new_null_array;
+use arrow::compute::{and, prep_null_mask_filter, take};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::JoinSide;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExprRef;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
+use futures::{StreamExt, TryStreamExt};
+
+use crate::lattice::Detail;
+use crate::slot::{Filling, filling};
+use crate::table::{Found, Table, hash_rows};
+
+/// Which rows come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Every pair; with `outer` also batch rows without one.
+    Pairs { outer: bool },
+    /// Batch rows with a pair, or those without.
+    Batch { matched: bool },
+    /// State rows with a pair, once each.
+    State,
+}
+
+/// What is looked up, and what comes out of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    pub kind: Kind,
+    /// The table of state, and which of its lookups.
+    pub table: String,
+    pub lookup: usize,
+    /// The batch's key expressions, and the state table's key columns.
+    pub keys: Vec<(PhysicalExprRef, usize)>,
+    pub filter: Option<JoinFilter>,
+    /// Which side of the join, and of its filter, the batch is.
+    pub batch_side: JoinSide,
+    /// The state table's column behind each column of the state side.
+    pub state_columns: Vec<usize>,
+    /// Where each column of the result comes from.
+    pub output: Vec<ColumnIndex>,
+}
+
+/// Pairs are verified and emitted by so many at once, so that a key with many partners costs time and not memory.
+const PAIRS_AT_ONCE: usize = 1 << 16;
+
+/// A join of its input, the batch, with a table of state.
+#[derive(Debug)]
+pub(crate) struct KeyLookupJoinExec {
+    batch: Arc<dyn ExecutionPlan>,
+    lookup: Arc<Lookup>,
+    properties: Arc<PlanProperties>,
+}
+
+impl KeyLookupJoinExec {
+    pub(crate) fn new(batch: Arc<dyn ExecutionPlan>, lookup: Arc<Lookup>, schema: SchemaRef) -> KeyLookupJoinExec {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            batch.output_partitioning().clone(),
+            EmissionType::Incremental,
+            batch.boundedness(),
+        );
+        KeyLookupJoinExec { batch, lookup, properties: Arc::new(properties) }
+    }
+}
+
+impl DisplayAs for KeyLookupJoinExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lookup { kind, table, keys, .. } = self.lookup.as_ref();
+        let keys: Vec<String> = keys.iter().map(|(expr, column)| format!("{expr} = #{column}")).collect();
+        write!(f, "KeyLookupJoinExec: state.{table} {kind:?} on [{}]", keys.join(", "))
+    }
+}
+
+impl ExecutionPlan for KeyLookupJoinExec {
+    fn name(&self) -> &str {
+        "KeyLookupJoinExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.batch]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for (expr, _) in &self.lookup.keys {
+            f(expr)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let batch = children.swap_remove(0);
+        Ok(Arc::new(KeyLookupJoinExec::new(batch, self.lookup.clone(), self.schema())))
+    }
+
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let batch = children.swap_remove(0);
+        Ok(Arc::new(KeyLookupJoinExec::new(batch, self.lookup.clone(), self.schema())))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let join = Joining { lookup: self.lookup.clone(), filling: filling(&context)?, schema: self.schema() };
+        let batches = self.batch.execute(partition, context)?;
+        if self.lookup.kind == Kind::State {
+            let rows = futures::stream::once(async move { join.state_rows(batches).await });
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)));
+        }
+        let joined = batches.map(move |batch| join.batch(&batch?)).map_ok(|out| futures::stream::iter(out.into_iter().map(Ok)));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), joined.try_flatten())))
+    }
+}
+
+/// One execution.
+struct Joining {
+    lookup: Arc<Lookup>,
+    filling: Arc<Filling>,
+    schema: SchemaRef,
+}
+
+impl Joining {
+    /// The result of one batch, for the kinds that need no memory between batches.
+    fn batch(&self, batch: &RecordBatch) -> Result<Vec<RecordBatch>> {
+        let mut out = Vec::new();
+        let mut matched = vec![false; batch.num_rows()];
+        self.pairs(batch, |table, rows, found| {
+            rows.values().iter().for_each(|row| matched[*row as usize] = true);
+            if matches!(self.lookup.kind, Kind::Pairs { .. }) {
+                out.push(self.output(batch, rows, Some((table, found)))?);
+            }
+            Ok(())
+        })?;
+        let wanted = match self.lookup.kind {
+            Kind::Batch { matched } => matched,
+            Kind::Pairs { outer: true } => false,
+            Kind::Pairs { outer: false } | Kind::State => return Ok(out),
+        };
+        let rows = (0..batch.num_rows()).filter(|row| matched[*row] == wanted).map(|row| row as u32);
+        let rows = UInt32Array::from_iter_values(rows);
+        if !rows.is_empty() {
+            out.push(self.output(batch, &rows, None)?);
+        }
+        Ok(out)
+    }
+
+    async fn state_rows(&self, mut batches: SendableRecordBatchStream) -> Result<RecordBatch> {
+        let mut seen = BTreeSet::new();
+        while let Some(batch) = batches.try_next().await? {
+            self.pairs(&batch, |_, _, found| {
+                seen.extend(found.iter().copied());
+                Ok(())
+            })?;
+        }
+        let found: Vec<Found> = seen.into_iter().collect();
+        match self.filling.state.table(&self.lookup.table) {
+            Some(table) => self.output(&RecordBatch::new_empty(self.schema.clone()), &UInt32Array::from(vec![0; 0]), Some((table, &found))),
+            None => Ok(RecordBatch::new_empty(self.schema.clone())),
+        }
+    }
+
+    /// Calls `each` with the pairs of batch rows and state rows whose keys are equal and that pass the filter.
+    fn pairs(
+        &self,
+        batch: &RecordBatch,
+        mut each: impl FnMut(&Table, &UInt32Array, &[Found]) -> Result<()>,
+    ) -> Result<()> {
+        let Some(table) = self.filling.state.table(&self.lookup.table) else { return Ok(()) };
+        let keys = self.lookup.keys.iter().map(|(expr, _)| expr.evaluate(batch)?.into_array(batch.num_rows()));
+        let keys: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
+        let (mut rows, mut found) = (Vec::new(), Vec::new());
+        table.probe(self.lookup.lookup, &hash_rows(&keys, true)?, &mut rows, &mut found);
+        for (rows, found) in rows.chunks(PAIRS_AT_ONCE).zip(found.chunks(PAIRS_AT_ONCE)) {
+            let rows = UInt32Array::from(rows.to_vec());
+            let kept = self.verify(batch, &keys, table, &rows, found)?;
+            if kept.true_count() == found.len() {
+                each(table, &rows, found)?;
+            } else if kept.true_count() > 0 {
+                let rows = arrow::compute::filter(&rows, &kept)?;
+                let found: Vec<Found> = found.iter().zip(kept.values()).filter(|pair| pair.1).map(|pair| *pair.0).collect();
+                each(table, rows.as_primitive(), &found)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn verify(
+        &self,
+        batch: &RecordBatch,
+        keys: &[ArrayRef],
+        table: &Table,
+        rows: &UInt32Array,
+        found: &[Found],
+    ) -> Result<BooleanArray> {
+        let mut kept = BooleanArray::from(vec![true; found.len()]);
+        for (key, (_, column)) in keys.iter().zip(&self.lookup.keys) {
+            let equal = eq(&take(key, rows, None)?, &table.gather(*column, found, Detail::Whole)?)?;
+            kept = and(&kept, &prep_null_mask_filter(&equal))?;
+        }
+        let Some(filter) = &self.lookup.filter else { return Ok(kept) };
+        let columns = filter.column_indices().iter().map(|index| self.column(index, batch, rows, Some((table, found))));
+        let options = RecordBatchOptions::new().with_row_count(Some(found.len()));
+        let pairs = RecordBatch::try_new_with_options(filter.schema().clone(), columns.collect::<Result<_>>()?, &options)?;
+        let passed = filter.expression().evaluate(&pairs)?.into_array(found.len())?;
+        let passed = passed.as_boolean();
+        Ok(and(&kept, &if passed.null_count() > 0 { prep_null_mask_filter(passed) } else { passed.clone() })?)
+    }
+
+    fn output(&self, batch: &RecordBatch, rows: &UInt32Array, state: Option<(&Table, &[Found])>) -> Result<RecordBatch> {
+        let columns = self.lookup.output.iter().map(|index| self.column(index, batch, rows, state));
+        let count = if self.lookup.kind == Kind::State { state.map_or(0, |(_, found)| found.len()) } else { rows.len() };
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns.collect::<Result<_>>()?, &options)?)
+    }
+
+    fn column(
+        &self,
+        index: &ColumnIndex,
+        batch: &RecordBatch,
+        rows: &UInt32Array,
+        state: Option<(&Table, &[Found])>,
+    ) -> Result<ArrayRef> {
+        if index.side == self.lookup.batch_side {
+            return Ok(take(batch.column(index.index), rows, None)?);
+        }
+        let column = self.lookup.state_columns[index.index];
+        match (state, self.filling.state.table(&self.lookup.table)) {
+            (Some((table, found)), _) => table.gather(column, found, Detail::Whole),
+            (None, Some(table)) => Ok(new_null_array(table.schema().field(column).data_type(), rows.len())),
+            (None, None) => Ok(new_null_array(&arrow::datatypes::DataType::Null, rows.len())),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The physical rule that turns a hash join of a batch with state into a look-up by key. f does not change: where the
+//! rule finds nothing to do, the hash join gives the same rows, at the cost of all state a step.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinSide, JoinType, NullEquality};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::joins::utils::build_join_schema;
+
+use crate::lookup::{KeyLookupJoinExec, Kind, Lookup};
+use crate::slot::{Slot, slot_below};
+
+/// The column sets that joins look up, by table of state: each becomes an index.
+pub(crate) type Lookups = BTreeMap<String, Vec<Vec<usize>>>;
+
+/// Rewrites joins with state, and remembers which indexes they need.
+#[derive(Debug, Default)]
+pub(crate) struct KeyLookupRule {
+    lookups: Mutex<Lookups>,
+}
+
+impl KeyLookupRule {
+    /// The indexes that all plans so far need.
+    pub(crate) fn lookups(&self) -> Lookups {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn index(&self, table: &str, columns: Vec<usize>) -> usize {
+        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lookups.entry(table.to_owned()).or_default();
+        known.iter().position(|held| *held == columns).unwrap_or_else(|| {
+            known.push(columns);
+            known.len() - 1
+        })
+    }
+
+    fn rewrite(&self, join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let sides = [(JoinSide::Left, join.right()), (JoinSide::Right, join.left())];
+        for (batch_side, state_side) in sides {
+            let Some(slot) = slot_below(state_side) else { continue };
+            let Slot::State(table) = &slot.slot else { continue };
+            let Some(kind) = kind(*join.join_type(), batch_side) else { continue };
+            if join.null_equality() != NullEquality::NullEqualsNothing || join.null_aware || join.fetch().is_some() {
+                continue;
+            }
+            let mut keys = Vec::new();
+            for (left, right) in join.on() {
+                let (batch, state) = if batch_side == JoinSide::Left { (left, right) } else { (right, left) };
+                let Some(column) = state.downcast_ref::<Column>() else { return Ok(None) };
+                keys.push((batch.clone(), slot.columns[column.index()]));
+            }
+            let mut output = build_join_schema(&join.left().schema(), &join.right().schema(), join.join_type()).1;
+            if let Some(projection) = &join.projection {
+                output = projection.iter().map(|column| output[*column].clone()).collect();
+            }
+            let lookup = Lookup {
+                kind,
+                table: table.clone(),
+                lookup: self.index(table, keys.iter().map(|key| key.1).collect()),
+                keys,
+                filter: join.filter().cloned(),
+                batch_side,
+                state_columns: slot.columns.clone(),
+                output,
+            };
+            let batch = if batch_side == JoinSide::Left { join.left() } else { join.right() };
+            let node = KeyLookupJoinExec::new(batch.clone(), Arc::new(lookup), join.schema());
+            return Ok(Some(Arc::new(node)));
+        }
+        Ok(None)
+    }
+}
+
+/// What a join type means for a batch on this side; `None` where it needs every row of state.
+fn kind(join: JoinType, batch: JoinSide) -> Option<Kind> {
+    match (join, batch) {
+        (JoinType::Inner, _) => Some(Kind::Pairs { outer: false }),
+        (JoinType::Left, JoinSide::Left) | (JoinType::Right, JoinSide::Right) => Some(Kind::Pairs { outer: true }),
+        (JoinType::LeftSemi, JoinSide::Left) | (JoinType::RightSemi, JoinSide::Right) => Some(Kind::Batch { matched: true }),
+        (JoinType::LeftAnti, JoinSide::Left) | (JoinType::RightAnti, JoinSide::Right) => Some(Kind::Batch { matched: false }),
+        (JoinType::LeftSemi, JoinSide::Right) | (JoinType::RightSemi, JoinSide::Left) => Some(Kind::State),
+        _ => None,
+    }
+}
+
+impl PhysicalOptimizerRule for KeyLookupRule {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let rewritten = node.downcast_ref::<HashJoinExec>().map(|join| self.rewrite(join)).transpose()?.flatten();
+            Ok(rewritten.map_or_else(|| Transformed::no(node), Transformed::yes))
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "key_lookup"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}

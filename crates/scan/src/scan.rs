@@ -1,0 +1,326 @@
+//! f in a run: planned once, stepped many times.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::DFSchema;
+use datafusion::datasource::ViewTable;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan, LogicalPlanBuilder, col};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::memory::MemoryStream;
+use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
+use datafusion::prelude::SessionConfig;
+use datafusion::common::TableReference;
+use datafusion::sql::sqlparser::ast::Query;
+
+use crate::bind::{Bound, Input, Output, bind, register_schemas, register_view};
+use crate::binding::Binding;
+use crate::functions::{id_count, id_set};
+use crate::lattice::Detail;
+use crate::lookup_rule::KeyLookupRule;
+use crate::script::{Script, ScriptError};
+use crate::slot::Filling;
+use crate::state::State;
+use crate::table::{Layout, Merged};
+
+/// What a step reads.
+pub enum Batch {
+    /// New rows of each input, by name; an input that is not named has none.
+    Rows(BTreeMap<String, Vec<RecordBatch>>),
+    /// All rows of each input at once, wherever they are: f(empty, all), in parallel and with spilling.
+    Tables(BTreeMap<String, Arc<dyn TableProvider>>),
+}
+
+/// What f may use of the machine when it reads tables.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Threads that share the work.
+    pub threads: usize,
+    /// Bytes before operators spill.
+    pub memory: Option<usize>,
+}
+
+/// What a step made beside the new state.
+pub struct Stepped {
+    /// The changed rows of each output, full values by key; the last column is `_time`.
+    pub outputs: BTreeMap<String, SendableRecordBatchStream>,
+    /// The rows that were merged into each table of state: merging them again, in any order, makes the same state.
+    pub deltas: BTreeMap<String, Vec<RecordBatch>>,
+    /// What the merges did.
+    pub merged: BTreeMap<String, Merged>,
+}
+
+/// A script bound to its inputs.
+pub struct Scan {
+    script: Script,
+    approximate: bool,
+    inputs: Vec<Input>,
+    outputs: Vec<Output>,
+    views: Vec<(String, Query)>,
+    layouts: BTreeMap<String, Arc<Layout>>,
+    templates: BTreeMap<String, Template>,
+    deltas: BTreeMap<String, Arc<dyn ExecutionPlan>>,
+    config: SessionConfig,
+}
+
+struct Template {
+    plan: Arc<dyn ExecutionPlan>,
+    /// Whether it reads `next.*`, and so runs after the state was merged.
+    follows_merge: bool,
+}
+
+impl Scan {
+    /// Checks a script against its inputs and plans it.
+    ///
+    /// # Errors
+    /// A script that breaks its contract, with the line and the reason.
+    pub async fn new(script: &Script, binding: &Binding) -> Result<Scan, ScriptError> {
+        let rule = Arc::new(KeyLookupRule::default());
+        let config = template_config();
+        let context = session(&config, Some(rule.clone()), Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
+        let Bound { inputs, states, outputs, views } = bind(script, binding, &context).await?;
+        let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
+        let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
+        for output in &outputs {
+            let plan = plan(&context, &format!("timed.{}", output.name)).await.map_err(failed)?;
+            let follows_merge = displayable(plan.as_ref()).indent(false).to_string().contains("SlotExec: next.");
+            templates.insert(output.name.clone(), Template { plan, follows_merge });
+        }
+        for name in views.iter().filter_map(|(view, _)| view.strip_prefix("delta.")) {
+            deltas.insert(name.to_owned(), plan(&context, &format!("delta.{name}")).await.map_err(failed)?);
+        }
+        let mut lookups = rule.lookups();
+        let layout = |(name, layout): (String, Layout)| {
+            let lookups = lookups.remove(&name).unwrap_or_default();
+            (name, Arc::new(Layout { lookups, ..layout }))
+        };
+        let layouts = states.into_iter().map(layout).collect();
+        let approximate = binding.approximate;
+        Ok(Scan { script: script.clone(), approximate, inputs, outputs, views, layouts, templates, deltas, config })
+    }
+
+    /// The script that f is.
+    pub fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// The inputs, by name.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// The outputs, by name.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The state before the first step.
+    pub fn empty(&self) -> State {
+        State::new(&self.layouts)
+    }
+
+    /// The plans of the outputs and deltas of one step, as text.
+    pub fn explain(&self) -> String {
+        let show = |schema: &str, name: &String, plan: &Arc<dyn ExecutionPlan>| {
+            format!("{schema}.{name}\n{}\n", displayable(plan.as_ref()).indent(false))
+        };
+        let outputs = self.templates.iter().map(|(name, template)| show("output", name, &template.plan));
+        outputs.chain(self.deltas.iter().map(|(name, plan)| show("delta", name, plan))).collect()
+    }
+
+    /// One step of f: `(state, batch) -> (state, output)`. Over tables f starts from nothing, so state must be empty.
+    ///
+    /// # Errors
+    /// Rows that do not fit their input's schema; what the engine reports.
+    pub async fn step(&self, state: State, batch: Batch, limits: Limits) -> Result<(State, Stepped)> {
+        match batch {
+            Batch::Rows(rows) => self.step_rows(state, rows).await,
+            Batch::Tables(tables) => Ok((state, self.step_tables(tables, limits).await?)),
+        }
+    }
+
+    async fn step_rows(&self, state: State, mut rows: BTreeMap<String, Vec<RecordBatch>>) -> Result<(State, Stepped)> {
+        for input in &self.inputs {
+            let batches = rows.remove(&input.name).unwrap_or_default();
+            let batches = batches.iter().map(|batch| conform(batch, &input.schema)).collect::<Result<_>>()?;
+            rows.insert(input.name.clone(), batches);
+        }
+        let filling = Arc::new(Filling { batch: rows, state, next: BTreeMap::new() });
+        let mut deltas = BTreeMap::new();
+        for (name, layout) in &self.layouts {
+            let rows = match self.deltas.get(name) {
+                Some(plan) => self.run(plan, &filling).await?,
+                None => filling.batch.get(name).cloned().unwrap_or_default(),
+            };
+            let rows = rows.iter().map(|rows| conform(rows, &layout.schema)).collect::<Result<_>>()?;
+            deltas.insert(name.clone(), rows);
+        }
+        let mut outputs = self.run_outputs(&filling, false).await?;
+        let mut filling = unshare(filling)?;
+        let merged = self.merge(&mut filling, &deltas)?;
+        let filling = Arc::new(filling);
+        outputs.extend(self.run_outputs(&filling, true).await?);
+        Ok((unshare(filling)?.state, Stepped { outputs, deltas, merged }))
+    }
+
+    async fn run(&self, plan: &Arc<dyn ExecutionPlan>, filling: &Arc<Filling>) -> Result<Vec<RecordBatch>> {
+        let config = self.config.clone().with_extension(filling.clone());
+        let context = TaskContext::default().with_session_config(config);
+        collect(reset_plan_states(plan.clone())?, Arc::new(context)).await
+    }
+
+    async fn run_outputs(
+        &self,
+        filling: &Arc<Filling>,
+        follows_merge: bool,
+    ) -> Result<BTreeMap<String, SendableRecordBatchStream>> {
+        let mut outputs: BTreeMap<String, SendableRecordBatchStream> = BTreeMap::new();
+        for (name, template) in self.templates.iter().filter(|(_, template)| template.follows_merge == follows_merge) {
+            let rows = self.run(&template.plan, filling).await?;
+            outputs.insert(name.clone(), Box::pin(MemoryStream::try_new(rows, template.plan.schema(), None)?));
+        }
+        Ok(outputs)
+    }
+
+    /// Merges the deltas into the state, and fills `next.*` with the keys they touched.
+    fn merge(&self, filling: &mut Filling, deltas: &BTreeMap<String, Vec<RecordBatch>>) -> Result<BTreeMap<String, Merged>> {
+        let mut merged = BTreeMap::new();
+        for (name, rows) in deltas {
+            let Some(table) = filling.state.table_mut(name) else { continue };
+            let mut touched = Vec::new();
+            let mut sum = Merged::default();
+            for rows in rows {
+                let Merged { new, known, retracted } = table.merge(rows, &mut touched)?;
+                sum = Merged { new: sum.new + new, known: sum.known + known, retracted: sum.retracted + retracted };
+            }
+            if self.views.iter().any(|(view, _)| view.strip_prefix("next.") == Some(name)) {
+                let found = table.find(touched);
+                let columns = (0..table.schema().fields().len()).map(|column| table.gather(column, &found, Detail::Summary));
+                let next = RecordBatch::try_new(table.schema().clone(), columns.collect::<Result<_>>()?)?;
+                filling.next.insert(name.clone(), vec![next]);
+            }
+            merged.insert(name.clone(), sum);
+        }
+        Ok(merged)
+    }
+
+    /// f(empty, all): planned afresh, so that the optimiser sees the tables themselves.
+    async fn step_tables(&self, mut tables: BTreeMap<String, Arc<dyn TableProvider>>, limits: Limits) -> Result<Stepped> {
+        let context = session(&table_config(limits.threads), None, runtime(limits.memory)?, self.approximate, Detail::Summary);
+        register_schemas(&context)?;
+        for input in &self.inputs {
+            let plan = match tables.remove(&input.name) {
+                Some(table) => conforming(&context, table, &input.schema)?,
+                None => nothing(&input.schema)?,
+            };
+            register(&context, &format!("batch.{}", input.name), plan)?;
+        }
+        for (name, layout) in &self.layouts {
+            register(&context, &format!("state.{name}"), nothing(&layout.schema)?)?;
+        }
+        for (name, query) in &self.views {
+            register_view(&context, name, query).await?;
+        }
+        let mut outputs = BTreeMap::new();
+        for output in &self.outputs {
+            let plan = plan(&context, &format!("timed.{}", output.name)).await?;
+            outputs.insert(output.name.clone(), execute_stream(plan, context.task_ctx())?);
+        }
+        Ok(Stepped { outputs, deltas: BTreeMap::new(), merged: BTreeMap::new() })
+    }
+}
+
+/// Takes back what a step's plans shared; they are all dropped by then.
+fn unshare(filling: Arc<Filling>) -> Result<Filling> {
+    Arc::try_unwrap(filling).map_err(|_| DataFusionError::Internal("a plan outlived its step".to_owned()))
+}
+
+/// Templates have no dynamic filters: after a reset their scans would keep the old ones and drop rows silently.
+fn template_config() -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(1).with_coalesce_batches(false).with_collect_statistics(false);
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.enable_dynamic_filter_pushdown = false;
+    optimizer.enable_join_dynamic_filter_pushdown = false;
+    optimizer.enable_topk_dynamic_filter_pushdown = false;
+    optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    config
+}
+
+fn table_config(threads: usize) -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(threads);
+    config.options_mut().execution.parquet.pushdown_filters = true;
+    config.options_mut().execution.parquet.reorder_filters = true;
+    config
+}
+
+fn runtime(memory: Option<usize>) -> Result<Arc<RuntimeEnv>> {
+    let builder = RuntimeEnvBuilder::new();
+    let builder = match memory {
+        Some(bytes) => builder.with_memory_pool(Arc::new(FairSpillPool::new(bytes))),
+        None => builder,
+    };
+    builder.build_arc()
+}
+
+fn session(
+    config: &SessionConfig,
+    rule: Option<Arc<KeyLookupRule>>,
+    runtime: Arc<RuntimeEnv>,
+    approximate: bool,
+    detail: Detail,
+) -> SessionContext {
+    let mut builder = SessionStateBuilder::new().with_config(config.clone()).with_runtime_env(runtime).with_default_features();
+    if let Some(rule) = rule {
+        builder = builder.with_physical_optimizer_rule(rule);
+    }
+    let context = SessionContext::new_with_state(builder.build());
+    context.register_udaf(id_set(approximate, detail));
+    context.register_udf(id_count());
+    context
+}
+
+async fn plan(context: &SessionContext, view: &str) -> Result<Arc<dyn ExecutionPlan>> {
+    context.table(TableReference::parse_str(view)).await?.create_physical_plan().await
+}
+
+fn register(context: &SessionContext, name: &str, plan: LogicalPlan) -> Result<()> {
+    context.register_table(TableReference::parse_str(name), Arc::new(ViewTable::new(plan, None))).map(|_| ())
+}
+
+/// A table without rows, which the optimiser prunes with everything that hangs on it.
+fn nothing(schema: &SchemaRef) -> Result<LogicalPlan> {
+    let schema = Arc::new(DFSchema::try_from(schema.as_ref().clone())?);
+    Ok(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema }))
+}
+
+/// A table as the script sees it: its columns, in its types.
+fn conforming(context: &SessionContext, table: Arc<dyn TableProvider>, schema: &SchemaRef) -> Result<LogicalPlan> {
+    let given = table.schema();
+    let scan = context.read_table(table)?.into_unoptimized_plan();
+    let columns = schema.fields().iter().map(|field| {
+        let column = col(datafusion::common::Column::from_name(field.name()));
+        let same = given.field_with_name(field.name()).is_ok_and(|given| given.data_type() == field.data_type());
+        if same { column } else { datafusion::logical_expr::cast(column, field.data_type().clone()).alias(field.name()) }
+    });
+    LogicalPlanBuilder::from(scan).project(columns)?.build()
+}
+
+/// Rows as a table sees them: its columns by name, in its types.
+fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = schema.fields().iter().map(|field| {
+        let column = rows.column_by_name(field.name());
+        let column = column.ok_or_else(|| DataFusionError::Execution(format!("rows have no column {}", field.name())))?;
+        if column.data_type() == field.data_type() { Ok(column.clone()) } else { Ok(cast(column, field.data_type())?) }
+    });
+    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)?)
+}

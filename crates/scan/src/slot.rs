@@ -1,0 +1,191 @@
+//! Leaves of a template plan. A template names its tables; what is in them comes with each step, in the task context, so
+//! that one plan serves every step and many steps at once.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Statistics, project_schema};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::memory::MemoryStream;
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+
+use crate::lattice::Detail;
+use crate::state::State;
+
+/// What one step puts into the slots of a template.
+#[derive(Debug, Default)]
+pub(crate) struct Filling {
+    pub batch: BTreeMap<String, Vec<RecordBatch>>,
+    pub state: State,
+    pub next: BTreeMap<String, Vec<RecordBatch>>,
+}
+
+/// Which table of a step a leaf stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Batch(String),
+    State(String),
+    Next(String),
+}
+
+/// The optimiser puts the smaller side of a join where it is hashed: a batch is small, state is large.
+const BATCH_ROWS_ABOUT: usize = 1_000;
+const STATE_ROWS_ABOUT: usize = 1_000_000;
+
+/// A slot as the planner sees it.
+#[derive(Debug)]
+pub(crate) struct SlotTable {
+    pub slot: Slot,
+    pub schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for SlotTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        Ok(Arc::new(SlotExec::new(self.slot.clone(), project_schema(&self.schema, projection)?, columns)))
+    }
+}
+
+/// A slot as the executor sees it.
+#[derive(Debug)]
+pub(crate) struct SlotExec {
+    pub slot: Slot,
+    /// The columns of the table that it gives.
+    pub columns: Vec<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl SlotExec {
+    fn new(slot: Slot, schema: SchemaRef, columns: Vec<usize>) -> SlotExec {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        SlotExec { slot, columns, properties: Arc::new(properties) }
+    }
+
+    fn rows(&self, filling: &Filling) -> Result<Vec<RecordBatch>> {
+        let project = |batches: Option<&Vec<RecordBatch>>| -> Result<Vec<RecordBatch>> {
+            Ok(batches.into_iter().flatten().map(|batch| batch.project(&self.columns)).collect::<Result<_, _>>()?)
+        };
+        match &self.slot {
+            Slot::Batch(name) => project(filling.batch.get(name)),
+            Slot::Next(name) => project(filling.next.get(name)),
+            Slot::State(name) => {
+                let Some(table) = filling.state.table(name) else { return Ok(Vec::new()) };
+                let found = table.all();
+                let columns = self.columns.iter().map(|column| table.gather(*column, &found, Detail::Whole));
+                let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(found.len()));
+                let columns = columns.collect::<Result<_>>()?;
+                Ok(vec![RecordBatch::try_new_with_options(self.schema(), columns, &options)?])
+            }
+        }
+    }
+}
+
+/// What this step filled the slots with.
+pub(crate) fn filling(context: &TaskContext) -> Result<Arc<Filling>> {
+    let filling = context.session_config().get_extension::<Filling>();
+    filling.ok_or_else(|| DataFusionError::Internal("a template was executed outside of a step".to_owned()))
+}
+
+impl DisplayAs for SlotExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (space, name) = match &self.slot {
+            Slot::Batch(name) => ("batch", name),
+            Slot::State(name) => ("state", name),
+            Slot::Next(name) => ("next", name),
+        };
+        let schema = self.schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "SlotExec: {space}.{name} [{}]", columns.join(", "))
+    }
+}
+
+impl ExecutionPlan for SlotExec {
+    fn name(&self) -> &str {
+        "SlotExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let rows = self.rows(filling(&context)?.as_ref())?;
+        Ok(Box::pin(MemoryStream::try_new(rows, self.schema(), None)?))
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let rows = if matches!(self.slot, Slot::State(_)) { STATE_ROWS_ABOUT } else { BATCH_ROWS_ABOUT };
+        let unknown = Statistics::new_unknown(&self.schema());
+        Ok(Arc::new(Statistics { num_rows: Precision::Inexact(rows), ..unknown }))
+    }
+}
+
+/// The slot below nodes that change no row.
+pub(crate) fn slot_below(plan: &Arc<dyn ExecutionPlan>) -> Option<&SlotExec> {
+    let any: &dyn Any = plan.as_ref();
+    if let Some(slot) = any.downcast_ref::<SlotExec>() {
+        return Some(slot);
+    }
+    match plan.name() {
+        "CooperativeExec" | "CoalesceBatchesExec" | "CoalescePartitionsExec" | "RepartitionExec" => {
+            plan.children().first().and_then(|child| slot_below(child))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,45 @@
+-- ingest: every event once.
+--
+-- A row repeats an event when a row with the same id and an earlier time is there, by at most `dedup`. The earliest row
+-- stays, whichever comes first: a repeat that was let through before is retracted.
+
+create schema batch;
+create schema state;
+create schema delta;
+create schema output;
+
+create view param as select interval '1 hour' as dedup;
+
+create table batch.events
+  (event_id text, ts timestamp, _topic text, _partition int, _offset bigint, _arrived_at timestamp);
+
+comment on table batch.events is 'time ts, before dedup';
+
+create table state.events (event_id text, ts timestamp, retracted boolean);
+
+comment on table state.events is 'key (event_id, ts), time ts, keep dedup';
+
+create view repeat as
+select e.event_id, e.ts
+from batch.events e
+join batch.events b on e.event_id = b.event_id and b.ts < e.ts and b.ts >= e.ts - (select dedup from param)
+union all
+select e.event_id, e.ts
+from batch.events e
+join state.events s on e.event_id = s.event_id and s.ts < e.ts and s.ts >= e.ts - (select dedup from param)
+union all
+select s.event_id, s.ts
+from state.events s
+join batch.events b on s.event_id = b.event_id and b.ts < s.ts and b.ts >= s.ts - (select dedup from param);
+
+create view delta.events as
+select event_id, ts, false as retracted from batch.events
+union all
+select event_id, ts, true as retracted from repeat;
+
+create view output.events as
+select *, false as retracted from batch.events
+union all by name
+select event_id, ts, true as retracted from repeat;
+
+comment on view output.events is 'key (event_id, ts), time ts';
