@@ -1,0 +1,6 @@
+//! What crosses the edge, against real files and real servers. One binary, for linking DataFusion takes long.
+
+mod main {
+    mod partitions;
+    mod s3;
+}
