@@ -1,1 +1,38 @@
+//! What survives a crash: a chain of epochs in a directory on the local disk, each decided by one atomic create.
+//!
+//! - Invariant: the create of an epoch's record is its decision. Everything before it can be thrown away, everything
+//!   after it is repeated until done.
+//! - Invariant: no record, data file or state file is ever overwritten; markers alone are replaced, atomically.
+//! - Invariant: what a decision relies on is on the disk before it, and what follows is on the disk before `.done`.
+//! - Invariant: `read = accepted + duplicate + late + rejected + filtered`, for every input of every epoch.
+//! - Invariant: doubt is an error that names the file, never a guess; the disk stays as it is.
+//!
+//! - Not here: Kafka, Parquet, object stores; what an offset or a row is.
+//! - Not here: the clock and randomness; tokens come from the caller.
 
+#![warn(missing_docs)]
+
+mod chain;
+mod checksum;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod crash_tests;
+mod durable;
+mod epoch;
+mod error;
+mod journal;
+mod ledger;
+mod lock;
+mod publish;
+mod recover;
+
+pub use chain::look;
+pub use checksum::{Checksum, Sum, checksum_of};
+pub use durable::{Created, create_dirs, create_exclusive, replace, sync_dir};
+pub use epoch::{Epoch, Marker, OpenFile, Publish, SourceFacts, StateFile};
+pub use error::JournalError;
+pub use journal::Journal;
+pub use ledger::{Ledger, Unbalanced};
+pub use lock::Lock;
+pub use recover::{Decision, Difference, Facts, recover};

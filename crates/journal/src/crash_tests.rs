@@ -1,0 +1,258 @@
+//! A small job, stopped at every step and cut from power at every step, once and twice, must end as if it never was.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::crash::{cut_power, restart, steps, stop_at};
+use crate::durable::{Op, create_dirs, folder, write_new};
+use crate::{Epoch, Journal, JournalError, Ledger, Marker, Publish, SourceFacts, StateFile, Sum};
+
+const LAST: u64 = 4;
+const ROWS_AN_EPOCH: u64 = 3;
+
+/// Visible files by path.
+type Files = BTreeMap<String, String>;
+
+/// In memory where there is such a place: the power cut is a model, so that waiting for a disk would show nothing more.
+fn fresh() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn open(root: &Path) -> Result<Journal, JournalError> {
+    Journal::open(root, Path::new("_rescan/journal/stream"), BTreeMap::new())
+}
+
+fn write(root: &Path, path: &str, content: &str) -> Result<Sum, JournalError> {
+    let full = root.join(path);
+    create_dirs(folder(&full)).and_then(|()| write_new(&full, content.as_bytes())).map_err(JournalError::at(&full))?;
+    Ok(Sum::of(content.as_bytes()))
+}
+
+/// Epochs 1 and 2 read rows into two output partitions, epoch 3 seals both, epoch 4 forgets the state of epoch 1.
+fn next_epoch(root: &Path, journal: &Journal, attempt: &str) -> Result<Epoch, JournalError> {
+    let last = journal.last().cloned().unwrap_or_default();
+    let mut epoch = Epoch { number: journal.next_number(), ..last };
+    epoch.token = format!("{attempt}{}", epoch.number);
+    (epoch.publish, epoch.remove, epoch.markers) = (vec![], vec![], vec![]);
+    match epoch.number {
+        1 | 2 => read_rows(root, journal, &mut epoch)?,
+        3 => seal(root, journal, &mut epoch)?,
+        _ => drop(epoch.state.remove(0)),
+    }
+    Ok(epoch)
+}
+
+fn read_rows(root: &Path, journal: &Journal, epoch: &mut Epoch) -> Result<(), JournalError> {
+    let source = epoch.sources.entry("plays/0".into()).or_default();
+    let from = source.offset.as_u64().unwrap_or(0);
+    *source = SourceFacts { offset: json!(from + ROWS_AN_EPOCH), ..Default::default() };
+    let counts = Ledger { read: ROWS_AN_EPOCH, accepted: 2, late: 1, ..Default::default() };
+    epoch.ledger.entry("plays".into()).or_default().add(&counts);
+    let rows: String = (from..from + ROWS_AN_EPOCH).map(|row| format!("{row};")).collect();
+    for hour in 0..2 {
+        let path = format!("hr={hour}/open-{}", epoch.number);
+        stage(root, journal, epoch, path, &format!("{hour}:{rows}"))?;
+    }
+    let path = format!("{}/{}", journal.state(), epoch.token);
+    let Sum { bytes, checksum } = write(root, &path, &rows)?;
+    epoch.state.push(StateFile { table: "plays".into(), path, rows: 3, bytes, checksum, newest: 0 });
+    Ok(())
+}
+
+fn seal(root: &Path, journal: &Journal, epoch: &mut Epoch) -> Result<(), JournalError> {
+    let state = epoch.state.iter().map(|file| fs::read_to_string(root.join(&file.path)));
+    let rows: String = state.collect::<io::Result<_>>().map_err(JournalError::at(root))?;
+    for hour in 0..2 {
+        stage(root, journal, epoch, format!("hr={hour}/part-0"), &format!("{hour}:{rows}"))?;
+        epoch.remove.extend((1..=2).map(|number| format!("hr={hour}/open-{number}")));
+        epoch.markers.push(Marker { path: format!("hr={hour}/_SUCCESS"), content: json!({"rows": rows, "f": 0.1}) });
+    }
+    Ok(())
+}
+
+fn stage(root: &Path, journal: &Journal, epoch: &mut Epoch, path: String, content: &str) -> Result<(), JournalError> {
+    let staged = format!("{}/{}/{path}", journal.stage(), epoch.token);
+    let Sum { bytes, checksum } = write(root, &staged, content)?;
+    epoch.publish.push(Publish { staged, path, bytes, checksum });
+    Ok(())
+}
+
+/// Goes on to the end. `committed` is the last epoch whose commit was reported.
+fn run(root: &Path, attempt: &str, committed: &mut u64) -> Result<(), JournalError> {
+    let mut journal = open(root)?;
+    while journal.next_number() <= LAST {
+        let epoch = next_epoch(root, &journal, attempt)?;
+        journal.commit(epoch)?;
+        *committed = journal.next_number() - 1;
+        journal.collect_garbage()?;
+    }
+    Ok(())
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).map(|entries| entries.map(|e| e.unwrap().path()).collect::<Vec<_>>());
+    entries
+        .unwrap_or_default()
+        .into_iter()
+        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+        .collect()
+}
+
+fn visible(root: &Path) -> Files {
+    let relative = |path: PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+    let all = files(root).into_iter().map(|path| (relative(path.clone()), fs::read_to_string(path).unwrap()));
+    all.filter(|(path, _)| !path.starts_with("_rescan") && !path.contains("/.")).collect()
+}
+
+/// What an uninterrupted run shows after each epoch, and the number of its steps.
+fn uninterrupted() -> (Vec<Files>, usize) {
+    let dir = fresh();
+    stop_at(None);
+    let mut seen = vec![Files::new()];
+    let mut journal = open(dir.path()).unwrap();
+    while journal.next_number() <= LAST {
+        let epoch = next_epoch(dir.path(), &journal, "whole").unwrap();
+        journal.commit(epoch).unwrap();
+        journal.collect_garbage().unwrap();
+        seen.push(visible(dir.path()));
+    }
+    (seen, steps().len())
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// kill -9: the disk has all.
+    Kill,
+    /// The power goes, and with it all that is not synced.
+    Power,
+    /// The power goes, and with it some of what is not synced; chosen by this seed.
+    Some(u32),
+}
+
+fn end(how: End, root: &Path) {
+    match how {
+        End::Kill => restart(None),
+        End::Power => cut_power(|_| false),
+        End::Some(seed) => cut_power(|path| {
+            let mut hasher = DefaultHasher::new();
+            (seed, path.strip_prefix(root).unwrap()).hash(&mut hasher);
+            hasher.finish().is_multiple_of(2)
+        }),
+    }
+}
+
+/// What readers may rely on whatever happened: a marker has its partition's one file beside it, whole.
+fn check_markers(root: &Path, expected: &[Files], case: &str) {
+    let now = visible(root);
+    for hour in ["hr=0/", "hr=1/"] {
+        if now.contains_key(&format!("{hour}_SUCCESS")) {
+            let of = |files: &Files| {
+                files.clone().into_iter().filter(|(path, _)| path.starts_with(hour)).collect::<Vec<_>>()
+            };
+            assert_eq!(of(&now), of(&expected[3]), "{case}: sealed");
+        }
+    }
+}
+
+/// After a crash: some epoch is whole, and no reported one is lost; then the job ends as if nothing had been.
+fn check_resumes(root: &Path, expected: &[Files], committed: u64, case: &str) {
+    check_markers(root, expected, case);
+    let number = open(root).unwrap_or_else(|e| panic!("{case}: {e}")).next_number() - 1;
+    assert!((committed..=committed + 1).contains(&number), "{case}: epoch {committed} reported, {number} found");
+    assert_eq!(visible(root), expected[number as usize], "{case}: epoch {number}");
+    run(root, "after", &mut 0).unwrap_or_else(|e| panic!("{case}: {e}"));
+    assert_eq!(visible(root), expected[LAST as usize], "{case}: the end");
+    check_clean(root, case);
+}
+
+/// Nothing is left over: one more open has nothing to do, and what stands is what the last two epochs name.
+fn check_clean(root: &Path, case: &str) {
+    let journal = open(root).unwrap();
+    assert_eq!(files(&root.join(journal.stage())), Vec::<PathBuf>::new(), "{case}");
+    assert_eq!(files(&root.join(journal.state())).len(), 2, "{case}");
+    assert_eq!(journal.last().unwrap().ledger["plays"].read, 2 * ROWS_AN_EPOCH, "{case}");
+    let hidden = files(root).into_iter().filter(|path| path.extension().is_some_and(|e| e == "tmp"));
+    assert_eq!(hidden.collect::<Vec<_>>(), Vec::<PathBuf>::new(), "{case}");
+}
+
+#[test]
+fn a_stop_at_any_step_leaves_no_trace() {
+    let (expected, count) = uninterrupted();
+    assert!(count > 100, "{count} steps");
+    for step in 0..=count as u32 {
+        for how in [End::Kill, End::Power, End::Some(0), End::Some(1), End::Some(2), End::Some(3)] {
+            let dir = fresh();
+            let mut committed = 0;
+            stop_at(Some(step));
+            let result = run(dir.path(), "first", &mut committed);
+            assert_eq!(result.is_ok(), step as usize == count, "step {step}");
+            let at = steps().pop();
+            end(how, dir.path());
+            check_resumes(dir.path(), &expected, committed, &format!("step {step}, after {at:?}, {how:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_second_stop_while_recovering_leaves_no_trace() {
+    let (expected, count) = uninterrupted();
+    for first in 0..count as u32 {
+        let ends = (0..).flat_map(|second| [(second, End::Power), (second, End::Some(first))]);
+        // Every second stop under the worst loss, every fourth under another one too.
+        for (second, how) in ends.filter(|(second, how)| matches!(how, End::Power) || second % 4 == 0) {
+            let dir = fresh();
+            let mut committed = 0;
+            stop_at(Some(first));
+            run(dir.path(), "first", &mut committed).unwrap_err();
+            // Killed, and started again before the disk has caught up; then the second stop.
+            restart(Some(second));
+            let recovered = open(dir.path()).is_ok();
+            end(how, dir.path());
+            check_resumes(dir.path(), &expected, committed, &format!("steps {first} and {second}, {how:?}"));
+            if recovered {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn our_own_record_of_a_failed_attempt_is_ours() {
+    let (dir, trial) = (fresh(), fresh());
+    let commit_in = |root: &Path, step| {
+        let mut journal = open(root).unwrap();
+        let epoch = next_epoch(root, &journal, "a").unwrap();
+        stop_at(step);
+        (journal.commit(epoch.clone()), journal, epoch)
+    };
+    commit_in(trial.path(), None).0.unwrap();
+    let decision = steps().iter().position(|(op, path)| *op == Op::Link && path.ends_with("0000000001.json")).unwrap();
+    // The create reaches the disk, and its success is lost.
+    let (failed, mut journal, epoch) = commit_in(dir.path(), Some(decision as u32 + 1));
+    failed.unwrap_err();
+    stop_at(None);
+    journal.commit(epoch.clone()).unwrap();
+    assert_eq!(journal.last(), Some(&epoch));
+    assert_eq!(visible(dir.path()).len(), 2);
+}
+
+#[test]
+fn a_number_that_another_run_decided_is_fenced() {
+    stop_at(None);
+    let (dir, other) = (fresh(), fresh());
+    let mut zombie = open(dir.path()).unwrap();
+    let epoch = next_epoch(dir.path(), &zombie, "zombie").unwrap();
+    let mut winner = open(other.path()).unwrap();
+    winner.commit(next_epoch(other.path(), &winner, "winner").unwrap()).unwrap();
+    let record = "_rescan/journal/stream/0000000001.json";
+    fs::copy(other.path().join(record), dir.path().join(record)).unwrap();
+    assert!(matches!(zombie.commit(epoch), Err(JournalError::Fenced { .. })));
+    assert_eq!(visible(dir.path()), Files::new());
+    assert_eq!(zombie.last(), None);
+}

@@ -1,0 +1,285 @@
+//! The record of one epoch: all that is needed to publish it again and to go on after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::checksum::Sum;
+use crate::ledger::Ledger;
+
+const FORMAT: u32 = 1;
+
+/// One step of a run, decided once. Every path is relative to the output root, and stays below it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Epoch {
+    /// The step number; the first is 1.
+    pub number: u64,
+    /// Unique to this attempt at the step; from the caller.
+    pub token: String,
+    /// What gives these results: command, script hash, the flags that matter. Compared when the chain is resumed.
+    pub config: BTreeMap<String, String>,
+    /// By source partition, `INPUT/PARTITION`: where the next epoch reads on, and what time it is there.
+    pub sources: BTreeMap<String, SourceFacts>,
+    /// The job's watermark after this epoch, microseconds UTC; none before the first row.
+    pub watermark: Option<i64>,
+    /// By input, counted since the first epoch.
+    pub ledger: BTreeMap<String, Ledger>,
+    /// Files that become visible with this epoch.
+    pub publish: Vec<Publish>,
+    /// Visible files that this epoch supersedes.
+    pub remove: Vec<String>,
+    /// `_SUCCESS` files, written last.
+    pub markers: Vec<Marker>,
+    /// By output partition: the unsealed files that stand after this epoch.
+    pub open: BTreeMap<String, Vec<OpenFile>>,
+    /// The files that hold all state after this epoch.
+    pub state: Vec<StateFile>,
+    /// The caller's own.
+    pub notes: Value,
+}
+
+/// One source partition after an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFacts {
+    /// The *next* position to read; the source knows what it means.
+    pub offset: Value,
+    /// The watermark the epoch's rows were judged by at its start, microseconds UTC.
+    pub watermark_before: Option<i64>,
+    /// The watermark after its last row, microseconds UTC.
+    pub watermark: Option<i64>,
+    /// It was silent for so long that it holds the job's watermark no more.
+    pub idle: bool,
+    /// It has no more rows.
+    pub finished: bool,
+}
+
+/// A file to move from where it was written to where readers look.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// Where it was written, closed and synced.
+    pub staged: String,
+    /// Where it goes; never used before for other bytes.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// XXH3-128 of its bytes, 32 hex digits.
+    pub checksum: String,
+}
+
+/// A small JSON file that says a partition is complete.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marker {
+    /// Where it goes; what was there is replaced.
+    pub path: String,
+    /// What it says.
+    pub content: Value,
+}
+
+/// An output file of a partition that is not sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenFile {
+    /// Where it is.
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// XXH3-128 of its bytes, 32 hex digits.
+    pub checksum: String,
+}
+
+/// A part of a state table, written under this path, closed and synced, before the epoch was decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateFile {
+    /// The state table.
+    pub table: String,
+    /// Where it is; unique to the attempt that wrote it.
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// XXH3-128 of its bytes, 32 hex digits. Whoever reads the file compares.
+    pub checksum: String,
+    /// The latest event time in it, microseconds UTC: the file can go once retention has passed it.
+    pub newest: i64,
+}
+
+/// The file around an epoch. The checksum is that of the epoch's own text, so that no byte of it can change unseen and
+/// no number need print as it was read.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    format: u32,
+    checksum: String,
+    epoch: Box<RawValue>,
+}
+
+impl Epoch {
+    /// The record's bytes: pretty JSON with a checksum. The same epoch gives the same bytes.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| e.to_string())?;
+        let checksum = Sum::of(text.as_bytes()).checksum;
+        let epoch = RawValue::from_string(text).map_err(|e| e.to_string())?;
+        let mut bytes =
+            serde_json::to_vec_pretty(&Record { format: FORMAT, checksum, epoch }).map_err(|e| e.to_string())?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads a record, or says why it is none.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let record: Record = serde_json::from_slice(bytes).map_err(|e| format!("is no epoch record: {e}"))?;
+        if record.format != FORMAT {
+            return Err(format!("has format {}, and this rescan reads format {FORMAT}", record.format));
+        }
+        let text = record.epoch.get();
+        let found = Sum::of(text.as_bytes()).checksum;
+        if found != record.checksum {
+            return Err(format!("is damaged: its checksum is {found}, and it should be {}", record.checksum));
+        }
+        let epoch: Self = serde_json::from_str(text).map_err(|e| format!("is no epoch record: {e}"))?;
+        epoch.check_paths()?;
+        Ok(epoch)
+    }
+
+    /// No path leaves the output root, and no two claims on one path conflict.
+    pub(crate) fn check_paths(&self) -> Result<(), String> {
+        let targets = self.publish.iter().map(|p| &p.path).chain(self.markers.iter().map(|m| &m.path));
+        let staged = self.publish.iter().map(|p| &p.staged);
+        let mut claimed = BTreeSet::new();
+        if let Some(twice) = targets.chain(staged).chain(&self.remove).find(|path| !claimed.insert(*path)) {
+            return Err(format!("names {twice} twice"));
+        }
+        let open = self.open.values().flatten().map(|o| &o.path);
+        let mut all = claimed.into_iter().chain(open).chain(self.state.iter().map(|s| &s.path));
+        match all.find(|path| !stays_below(path)) {
+            Some(outside) => Err(format!("names {outside:?}, which is not below the output root")),
+            None => Ok(()),
+        }
+    }
+
+    /// Every file that must not be deleted as rubbish while this epoch stands.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.publish.iter().map(|p| p.staged.as_str()).chain(self.state.iter().map(|s| s.path.as_str()))
+    }
+}
+
+fn stays_below(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch() -> Epoch {
+        let text = "dt=2026-11-20/hr=05";
+        let sum = Sum::of(b"rows");
+        Epoch {
+            number: 7,
+            token: "a\"\u{1F600}\n".into(),
+            config: [("command".into(), "join".into())].into(),
+            sources: [(
+                "plays/topic-0".into(),
+                SourceFacts {
+                    offset: serde_json::json!({"position": u64::MAX, "fraction": 0.1}),
+                    watermark: Some(-1),
+                    ..Default::default()
+                },
+            )]
+            .into(),
+            watermark: Some(i64::MIN),
+            ledger: [("plays".into(), Ledger { read: 1, late: 1, ..Default::default() })].into(),
+            publish: vec![Publish {
+                staged: "_rescan/stage/s/1".into(),
+                path: format!("{text}/part-0.parquet"),
+                bytes: sum.bytes,
+                checksum: sum.checksum,
+            }],
+            remove: vec![format!("{text}/open-6-t.parquet")],
+            markers: vec![Marker { path: format!("{text}/_SUCCESS"), content: serde_json::json!({"rows": 1}) }],
+            open: [(text.into(), vec![OpenFile { path: format!("{text}/open-7-t.parquet"), ..Default::default() }])]
+                .into(),
+            state: vec![StateFile { path: "_rescan/state/s/1".into(), ..Default::default() }],
+            notes: serde_json::json!([1, null]),
+        }
+    }
+
+    #[test]
+    fn reads_what_it_wrote() {
+        for epoch in [epoch(), Epoch::default()] {
+            let bytes = epoch.encode().unwrap();
+            assert_eq!(Epoch::decode(&bytes).unwrap(), epoch);
+            assert_eq!(epoch.encode().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let bytes = epoch().encode().unwrap();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                assert!(Epoch::decode(&damaged).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+        for length in 0..bytes.len() - 1 {
+            assert!(Epoch::decode(&bytes[..length]).is_err(), "cut at {length}");
+        }
+        assert!(Epoch::decode(&[&bytes[..], b"x"].concat()).is_err());
+        assert!(Epoch::decode(&vec![0; bytes.len()]).is_err());
+    }
+
+    #[test]
+    fn another_format_or_field_is_named() {
+        let text = String::from_utf8(epoch().encode().unwrap()).unwrap();
+        let error = Epoch::decode(text.replace("\"format\": 1", "\"format\": 2").as_bytes()).unwrap_err();
+        assert!(error.contains("format 2"), "{error}");
+        let error = serde_json::from_str::<Epoch>(&serde_json::to_string(&epoch()).unwrap().replace("notes", "note"));
+        assert!(error.unwrap_err().to_string().contains("unknown field `note`"));
+    }
+
+    #[test]
+    fn paths_stay_below_the_root() {
+        for path in ["", "/etc/passwd", "..", "a/../../b", ".", "./a"] {
+            for place in 0..6 {
+                let mut epoch = epoch();
+                match place {
+                    0 => epoch.publish[0].staged = path.into(),
+                    1 => epoch.publish[0].path = path.into(),
+                    2 => epoch.remove[0] = path.into(),
+                    3 => epoch.markers[0].path = path.into(),
+                    4 => epoch.state[0].path = path.into(),
+                    _ => epoch.open.values_mut().for_each(|files| files[0].path = path.into()),
+                }
+                assert!(epoch.check_paths().unwrap_err().contains("below"), "{path:?} in place {place}");
+                assert!(Epoch::decode(&epoch.encode().unwrap()).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_is_claimed_once() {
+        let part = epoch().publish[0].path.clone();
+        let mut removed = epoch();
+        removed.remove.push(part.clone());
+        let mut marked = epoch();
+        marked.markers[0].path = part;
+        let mut twice = epoch();
+        twice.publish.push(epoch().publish[0].clone());
+        for epoch in [removed, marked, twice] {
+            assert!(epoch.check_paths().unwrap_err().contains("twice"));
+        }
+    }
+}

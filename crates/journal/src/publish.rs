@@ -1,0 +1,129 @@
+//! Roll forward: everything an epoch promises made visible, as often as need be, to the same end.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::checksum::checksum_of;
+use crate::durable::{create_dirs, folder, link, remove, replace, sync_dir};
+use crate::epoch::{Epoch, Publish};
+use crate::error::JournalError;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Staged,
+    Published,
+}
+
+/// Links the files into place, removes the superseded ones, then writes the markers: whoever waits for a marker finds
+/// its partition's files, all of them and no others. Each group is on the disk before the next begins.
+pub(crate) fn publish(root: &Path, epoch: &Epoch) -> Result<(), JournalError> {
+    let mut touched = BTreeSet::new();
+    for file in &epoch.publish {
+        publish_file(root, file)?;
+        touched.insert(folder(&root.join(&file.path)).to_owned());
+    }
+    sync_below(root, &touched)?;
+    remove_all(root, epoch.remove.iter().chain(epoch.publish.iter().map(|file| &file.staged)))?;
+    for marker in &epoch.markers {
+        let path = root.join(&marker.path);
+        create_dirs(folder(&path)).map_err(JournalError::at(&path))?;
+        replace(&path, format!("{:#}\n", marker.content).as_bytes()).map_err(JournalError::at(&path))?;
+    }
+    Ok(())
+}
+
+/// Checks that the epoch can be published and resumed, and puts the names of its files on the disk: what a decision
+/// relies on must be there before it.
+pub(crate) fn prepare(root: &Path, epoch: &Epoch) -> Result<(), JournalError> {
+    let mut touched = BTreeSet::new();
+    for file in &epoch.publish {
+        locate(root, file)?;
+        touched.insert(folder(&root.join(&file.staged)).to_owned());
+    }
+    check_state(root, epoch)?;
+    touched.extend(epoch.state.iter().map(|file| folder(&root.join(&file.path)).to_owned()));
+    sync_below(root, &touched)
+}
+
+/// Checks that every state file is there at its full length.
+pub(crate) fn check_state(root: &Path, epoch: &Epoch) -> Result<(), JournalError> {
+    for file in &epoch.state {
+        let path = root.join(&file.path);
+        match length(&path)? {
+            Some(bytes) if bytes == file.bytes => {}
+            Some(bytes) => return Err(wrong_length(&path, bytes, file.bytes)),
+            None => return Err(JournalError::corrupt(&path, format!("state of epoch {} is missing", epoch.number))),
+        }
+    }
+    Ok(())
+}
+
+/// A link and not a rename: it never replaces a file, and two directories cannot lose both names between them.
+fn publish_file(root: &Path, file: &Publish) -> Result<(), JournalError> {
+    let (staged, path) = (root.join(&file.staged), root.join(&file.path));
+    match locate(root, file)? {
+        Place::Published => Ok(()),
+        Place::Staged => {
+            create_dirs(folder(&path)).map_err(JournalError::at(folder(&path)))?;
+            link(&staged, &path).map_err(JournalError::at(&path))
+        }
+    }
+}
+
+fn remove_all<'a>(root: &Path, paths: impl Iterator<Item = &'a String>) -> Result<(), JournalError> {
+    let mut touched = BTreeSet::new();
+    for path in paths.map(|path| root.join(path)) {
+        remove(&path).map_err(JournalError::at(&path))?;
+        touched.insert(folder(&path).to_owned());
+    }
+    sync_below(root, &touched)
+}
+
+/// Where the file is. What is at its destination must be it; what is staged must have its length.
+fn locate(root: &Path, file: &Publish) -> Result<Place, JournalError> {
+    let (staged, path) = (root.join(&file.staged), root.join(&file.path));
+    if let Some(bytes) = length(&path)? {
+        if bytes != file.bytes {
+            return Err(wrong_length(&path, bytes, file.bytes));
+        }
+        let found = checksum_of(&path).map_err(JournalError::at(&path))?.checksum;
+        return if found == file.checksum {
+            Ok(Place::Published)
+        } else {
+            Err(JournalError::corrupt(&path, format!("has checksum {found}, should be {}", file.checksum)))
+        };
+    }
+    match length(&staged)? {
+        Some(bytes) if bytes == file.bytes => Ok(Place::Staged),
+        Some(bytes) => Err(wrong_length(&staged, bytes, file.bytes)),
+        None => Err(JournalError::corrupt(&path, format!("is missing, and so is {}", staged.display()))),
+    }
+}
+
+fn wrong_length(path: &Path, found: u64, expected: u64) -> JournalError {
+    JournalError::corrupt(path, format!("has {found} bytes, should have {expected}"))
+}
+
+fn length(path: &Path) -> Result<Option<u64>, JournalError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(JournalError::at(path)(e)),
+    }
+}
+
+/// Syncs these directories and those above them up to the root: a run that was killed may have made one without syncing
+/// its name. Directories that are gone hold no names to keep.
+pub(crate) fn sync_below(root: &Path, dirs: &BTreeSet<PathBuf>) -> Result<(), JournalError> {
+    let all: BTreeSet<&Path> =
+        dirs.iter().flat_map(|dir| dir.ancestors().take_while(|dir| dir.starts_with(root))).collect();
+    for dir in all {
+        match sync_dir(dir) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            other => other.map_err(JournalError::at(dir))?,
+        }
+    }
+    Ok(())
+}
