@@ -223,6 +223,9 @@ impl Binder<'_> {
         let given = canonical(given);
         for field in declared.fields() {
             let Ok(actual) = given.field_with_name(field.name()) else {
+                if field.name().starts_with('_') {
+                    continue;
+                }
                 let has: Vec<&str> = given.fields().iter().map(|field| field.name().as_str()).collect();
                 let reason = format!("input {name} has no column {}; it has {}", field.name(), has.join(", "));
                 return Err(self.script.error(stated.line, reason));
@@ -232,8 +235,9 @@ impl Binder<'_> {
                 return Err(self.script.error(stated.line, reason));
             }
         }
-        let seen = |field: &&Arc<Field>| !field.name().starts_with('_') || declared.field_with_name(field.name()).is_ok();
-        Ok(Arc::new(Schema::new(given.fields().iter().filter(seen).cloned().collect::<Vec<_>>())))
+        let mut fields: Vec<Arc<Field>> = given.fields().iter().filter(|field| !field.name().starts_with('_')).cloned().collect();
+        fields.extend(declared.fields().iter().filter(|field| field.name().starts_with('_')).cloned());
+        Ok(Arc::new(Schema::new(fields)))
     }
 
     async fn view(&mut self, stated: &Stated, name: &str, query: &Query) -> Bind<()> {
@@ -254,6 +258,9 @@ impl Binder<'_> {
                 let Some(state) = self.schemas.get(&format!("state.{table}")).cloned() else {
                     return Err(self.script.error(stated.line, format!("there is no state.{table} that next.{table} could be of")));
                 };
+                // In a step it is what the merge touched, and no view.
+                let reference = TableReference::parse_str(name);
+                self.context.deregister_table(reference).map_err(|e| self.script.error(stated.line, e.to_string()))?;
                 self.know(stated, name, state, relation.rows, Arc::new(Slot::Next(table.to_owned()))).await?;
             }
             Some((schema, _)) => return Err(self.script.error(stated.line, format!("a view is no {schema}: write create table"))),
@@ -375,7 +382,8 @@ impl Binder<'_> {
 
     fn time_column(&self, table: &str, clauses: &Clauses) -> Bind<String> {
         let Some(mut time) = clauses.time.clone() else { return Err(self.declare(table, "time")) };
-        self.names.clause(&mut time, &Relation::default());
+        let relation = self.names.relations.get(table).cloned().unwrap_or_default();
+        self.names.clause(&mut time, &relation);
         match time {
             Expr::Identifier(column) => Ok(column.value),
             other => Err(self.script.error(self.lines[table], format!("the time of {table} is a column, not {other}"))),

@@ -46,14 +46,15 @@ impl Names {
         in_row.unwrap_or_else(|| vec![name.to_owned()])
     }
 
-    /// Expands a clause's expression: column and parameter names.
+    /// Expands a clause's expression: the names of the relation's columns, then of parameters.
     pub(crate) fn clause(&self, expr: &mut Expr, relation: &Relation) {
         let _ = visit_expressions_mut(expr, |expr| {
             if let Expr::Identifier(ident) = expr {
-                if let Some(literal) = self.params.get(&ident.value) {
-                    *expr = literal.clone();
-                } else if let [column] = self.column(&ident.value, &relation.rows).as_slice() {
-                    *expr = identifier(None, column);
+                let columns = self.column(&ident.value, &relation.rows);
+                match (columns.as_slice(), self.params.get(&ident.value)) {
+                    ([column], _) if relation.columns.contains(column) => *expr = identifier(None, column),
+                    (_, Some(literal)) => *expr = literal.clone(),
+                    _ => {}
                 }
             }
             ControlFlow::<()>::Continue(())

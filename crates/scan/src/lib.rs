@@ -12,6 +12,7 @@ mod bucket;
 mod clause;
 mod compact;
 mod contract;
+mod door;
 mod expand;
 mod functions;
 mod ids;
@@ -28,6 +29,7 @@ mod table;
 
 pub use bind::{Input, Output};
 pub use binding::{Binding, Literal, TIME};
+pub use door::Door;
 pub use scan::{Batch, Limits, Scan, Stepped};
 pub use script::{Script, ScriptError};
 pub use sketch::RELATIVE_ERROR;

@@ -217,15 +217,14 @@ impl Joining {
         let mut kept = BooleanArray::from(vec![true; found.len()]);
         for (key, (_, column)) in keys.iter().zip(&self.lookup.keys) {
             let equal = eq(&take(key, rows, None)?, &table.gather(*column, found, Detail::Whole)?)?;
-            kept = and(&kept, &prep_null_mask_filter(&equal))?;
+            kept = and(&kept, &true_only(&equal))?;
         }
         let Some(filter) = &self.lookup.filter else { return Ok(kept) };
         let columns = filter.column_indices().iter().map(|index| self.column(index, batch, rows, Some((table, found))));
         let options = RecordBatchOptions::new().with_row_count(Some(found.len()));
         let pairs = RecordBatch::try_new_with_options(filter.schema().clone(), columns.collect::<Result<_>>()?, &options)?;
         let passed = filter.expression().evaluate(&pairs)?.into_array(found.len())?;
-        let passed = passed.as_boolean();
-        Ok(and(&kept, &if passed.null_count() > 0 { prep_null_mask_filter(passed) } else { passed.clone() })?)
+        Ok(and(&kept, &true_only(passed.as_boolean()))?)
     }
 
     fn output(&self, batch: &RecordBatch, rows: &UInt32Array, state: Option<(&Table, &[Found])>) -> Result<RecordBatch> {
@@ -252,4 +251,9 @@ impl Joining {
             (None, None) => Ok(new_null_array(&arrow::datatypes::DataType::Null, rows.len())),
         }
     }
+}
+
+/// Unknown is not true.
+fn true_only(mask: &BooleanArray) -> BooleanArray {
+    if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() }
 }

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
@@ -15,7 +15,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{EmptyRelation, LogicalPlan, LogicalPlanBuilder, col};
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan, LogicalPlanBuilder, cast as cast_expr, col, lit};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
@@ -122,6 +122,16 @@ impl Scan {
     /// The outputs, by name.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
+    }
+
+    /// The position of a state table's event time.
+    pub fn time_column(&self, table: &str) -> Option<usize> {
+        self.layouts.get(table).map(|layout| layout.time)
+    }
+
+    /// Microseconds after its time in which a row of a state table can still meet one that is not late.
+    pub fn keep(&self, table: &str) -> Option<i64> {
+        self.layouts.get(table).map(|layout| layout.keep)
     }
 
     /// The state before the first step.
@@ -246,7 +256,7 @@ fn unshare(filling: Arc<Filling>) -> Result<Filling> {
 }
 
 /// Templates have no dynamic filters: after a reset their scans would keep the old ones and drop rows silently.
-fn template_config() -> SessionConfig {
+pub(crate) fn template_config() -> SessionConfig {
     let mut config = SessionConfig::new().with_target_partitions(1).with_coalesce_batches(false).with_collect_statistics(false);
     let optimizer = &mut config.options_mut().optimizer;
     optimizer.enable_dynamic_filter_pushdown = false;
@@ -309,14 +319,19 @@ fn conforming(context: &SessionContext, table: Arc<dyn TableProvider>, schema: &
     let scan = context.read_table(table)?.into_unoptimized_plan();
     let columns = schema.fields().iter().map(|field| {
         let column = col(datafusion::common::Column::from_name(field.name()));
-        let same = given.field_with_name(field.name()).is_ok_and(|given| given.data_type() == field.data_type());
-        if same { column } else { datafusion::logical_expr::cast(column, field.data_type().clone()).alias(field.name()) }
+        let (name, kind) = (field.name(), field.data_type());
+        match given.field_with_name(name) {
+            Ok(given) if given.data_type() == kind => column,
+            Ok(_) => cast_expr(column, kind.clone()).alias(name),
+            // Only positions may be missing: a table says of them what it knows.
+            Err(_) => cast_expr(lit(ScalarValue::Null), kind.clone()).alias(name),
+        }
     });
     LogicalPlanBuilder::from(scan).project(columns)?.build()
 }
 
 /// Rows as a table sees them: its columns by name, in its types.
-fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = schema.fields().iter().map(|field| {
         let column = rows.column_by_name(field.name());
         let column = column.ok_or_else(|| DataFusionError::Execution(format!("rows have no column {}", field.name())))?;

@@ -190,7 +190,7 @@ fn duplicates() {
 #[test]
 fn resume() {
     law("resume", async |job, events, rng| {
-        let (mut state, mut out, mut log) = (job.scan.empty(), Rows::new(), Vec::new());
+        let (mut state, mut out, mut log) = (job.scan.empty(), Rows::new(), Vec::<(String, RecordBatch)>::new());
         for events in cut(events, rng) {
             if rng.random_range(0..3) == 0 {
                 state = job.scan.empty();

@@ -1,0 +1,104 @@
+//! The door: `--where` and `--select`, applied to rows before f and before time is read off them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::SessionContext;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+
+use datafusion::sql::sqlparser::ast::{Expr, SelectItem};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use crate::binding::canonical;
+use crate::contract::breach;
+use crate::scan::template_config;
+use crate::slot::{Filling, Slot, SlotTable};
+use crate::state::State;
+
+/// A filter and a projection, planned once. Columns that begin with `_` pass by themselves.
+pub struct Door {
+    plan: Arc<dyn ExecutionPlan>,
+    schema: SchemaRef,
+}
+
+const TABLE: &str = "rows";
+
+/// The items of a select list.
+fn projection(select: &str) -> Result<Vec<String>> {
+    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(select)?;
+    let items = parser.parse_projection()?;
+    if parser.peek_token().token != Token::EOF {
+        return Err(DataFusionError::Plan(format!("unexpected {} in {select}", parser.peek_token())));
+    }
+    Ok(items.iter().map(ToString::to_string).collect())
+}
+
+impl Door {
+    /// Plans `select SELECT from rows where WHERE`; none of the two is everything.
+    ///
+    /// # Errors
+    /// SQL that does not fit the rows; clocks, randomness and aggregates.
+    pub async fn new(schema: &SchemaRef, select: Option<&str>, filter: Option<&str>) -> Result<Door> {
+        let rows = Arc::new(canonical(schema));
+        let context = SessionContext::new_with_config(template_config());
+        let table = SlotTable { slot: Slot::Batch(TABLE.to_owned()), schema: rows.clone() };
+        let rows = context.read_table(Arc::new(table))?;
+        let rows = match filter {
+            Some(filter) => {
+                let filter = rows.parse_sql_expr(filter)?;
+                rows.filter(filter)?
+            }
+            None => rows,
+        };
+        let rows = match select {
+            Some(select) => {
+                let mut columns = projection(select)?.iter().map(|item| rows.parse_sql_expr(item)).collect::<Result<Vec<_>>>()?;
+                let positions = schema.fields().iter().filter(|field| field.name().starts_with('_'));
+                columns.extend(positions.map(|field| datafusion::logical_expr::ident(field.name())));
+                rows.select(columns)?
+            }
+            None => rows,
+        };
+        if let Some((word, why)) = breach(rows.logical_plan())? {
+            return Err(DataFusionError::Plan(format!("{word} cannot be used here: {why}")));
+        }
+        let plan = rows.create_physical_plan().await?;
+        Ok(Door { schema: Arc::new(canonical(&plan.schema())), plan })
+    }
+
+    /// The column that a select list gives another name, such as `timestamp` of `timestamp as ts`.
+    pub fn source_of(select: &str, name: &str) -> Option<String> {
+        let mut parser = Parser::new(&GenericDialect {}).try_with_sql(select).ok()?;
+        parser.parse_projection().ok()?.into_iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr: Expr::Identifier(column), alias } if alias.value == name => Some(column.value),
+            _ => None,
+        })
+    }
+
+    /// The schema of rows that pass.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// The rows that pass, in their order.
+    ///
+    /// # Errors
+    /// An expression that fails on a row, such as a cast.
+    pub async fn pass(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        let batch = BTreeMap::from([(TABLE.to_owned(), vec![rows])]);
+        let filling = Arc::new(Filling { batch, state: State::default(), next: BTreeMap::new() });
+        let context = TaskContext::default().with_session_config(template_config().with_extension(filling));
+        let plan = reset_plan_states(self.plan.clone())?;
+        let rows = datafusion::physical_plan::collect(plan, Arc::new(context)).await?;
+        let schema: Arc<Schema> = self.plan.schema();
+        crate::scan::conform(&concat_batches(&schema, &rows)?, &self.schema)
+    }
+}
