@@ -1,1 +1,94 @@
-fn main() {}
+//! The binary: words to values, values to a run, and its end to an exit code.
+
+mod aggregate;
+mod exit;
+mod flags;
+mod generate;
+mod ingest;
+mod inspect;
+mod join;
+mod launch;
+mod made_up;
+mod open;
+mod reconcile;
+mod run;
+mod show;
+mod sql;
+mod topics;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Batch and stream ETL for event data: one function, two runners, and a proof that they agree.
+#[derive(Parser)]
+#[command(
+    name = "rescan",
+    version,
+    propagate_version = true,
+    max_term_width = 120,
+    after_help = "Examples:
+  rescan generate --to demo/raw
+  rescan ingest --in demo/raw/impressions.jsonl --schema impressions --out demo/impressions
+  rescan join --in impressions=demo/impressions --in plays=demo/plays --out demo/joined
+  rescan reconcile --batch demo/joined --stream demo/joined-stream
+
+`rescan COMMAND --help` has examples of each command."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Ingest(ingest::Ingest),
+    Join(join::Join),
+    Aggregate(aggregate::Aggregate),
+    Run(run::Run),
+    Reconcile(reconcile::Reconcile),
+    Inspect(inspect::Inspect),
+    Sql(sql::Sql),
+    Generate(made_up::MakeUp),
+    /// Prints completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page of rescan, or of one of its commands
+    Man {
+        /// The command
+        command: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::failed(&anyhow::Error::new(error).context("start the runtime")),
+    };
+    let code = runtime.block_on(dispatch(cli.command)).unwrap_or_else(|error| exit::failed(&error));
+    // A source's own threads may still wait for a remote; nothing that they hold is needed any more.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Ingest(ingest) => launch::launch(ingest.plan()?).await,
+        Command::Join(join) => launch::launch(join.plan()?).await,
+        Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
+        Command::Run(run) => launch::launch(run.plan()?).await,
+        Command::Reconcile(reconcile) => reconcile.run().await,
+        Command::Inspect(inspect) => inspect.run().await,
+        Command::Sql(sql) => sql.run(),
+        Command::Generate(generate) => generate.run().await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "rescan", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { command } => words::man(Cli::command(), command.as_deref()),
+    }
+}

@@ -1,25 +1,47 @@
 //! Where rows come from and go to.
 
+mod ahead;
+mod block;
 mod csv;
 mod decode;
 mod failure;
 mod fault;
+mod files;
 mod hour;
+mod infer;
+mod input;
 mod json;
+mod kafka;
+mod kafka_source;
+mod kafka_writer;
+mod line;
 mod location;
+mod parquet_file;
 mod partitions;
+mod position;
+mod replay;
 mod row;
+mod schema;
 mod source;
 mod table;
+mod text_file;
 mod time;
 mod union;
+mod walk;
 
 pub use decode::{Decoder, ROW_BYTES_MAX, TextFormat};
 pub use failure::failed;
 pub use fault::{Fault, SourceError};
+pub use files::{FileOptions, FileSource, inferred};
 pub use hour::Hour;
+pub use input::FileFormat;
+pub use kafka::{KafkaSettings, KafkaTopic};
+pub use kafka_source::KafkaSource;
+pub use kafka_writer::{KafkaMessage, KafkaTopicWriter};
 pub use location::Location;
 pub use partitions::{DataFile, HourFiles, SUCCESS, SealedFile, Success, is_partitioned, list};
+pub use replay::ReplaySource;
+pub use schema::{builtin, parse as parse_schema, print as print_schema};
 pub use source::{Chunk, Offset, Poll, Rejected, Source, TIME, position_fields};
-pub use table::{read, scan};
+pub use table::{count_rows, read, scan, schema_of};
 pub use union::{union, widened};

@@ -49,6 +49,26 @@ pub async fn scan(root: &Location, files: &[DataFile]) -> Result<Arc<dyn TablePr
     Ok(Arc::new(Files::open(root, files).await?))
 }
 
+/// The schema of [`scan`] over these files.
+///
+/// # Errors
+/// As [`scan`].
+pub async fn schema_of(root: &Location, files: &[DataFile]) -> Result<SchemaRef> {
+    Ok(Files::open(root, files).await?.schema)
+}
+
+/// How many rows files hold, by their footers.
+///
+/// # Errors
+/// As [`scan`].
+pub async fn count_rows(root: &Location, files: &[DataFile]) -> Result<u64> {
+    if files.is_empty() {
+        return Ok(0);
+    }
+    let rows = Files::open(root, files).await?.statistics.num_rows;
+    Ok(rows.get_value().copied().unwrap_or_default() as u64)
+}
+
 /// The rows of one file in order, in the schema that [`scan`] gives it.
 ///
 /// # Errors
@@ -78,7 +98,9 @@ impl Files {
             bail!(SourceError::Missing(format!("no files to read in {root}")));
         }
         let cache: Arc<FileMetadataCache> = Arc::new(DefaultCache::new(FOOTER_BYTES_MAX));
-        let footers = stream::iter(files).map(|file| footer(root, file, &cache)).buffered(FOOTERS);
+        // Owned, or the future could not be sent to another thread: the compiler takes the borrow for a general one.
+        let owned: Vec<_> = files.iter().map(|file| footer(root.clone(), file.clone(), Arc::clone(&cache))).collect();
+        let footers = stream::iter(owned).buffered(FOOTERS);
         let footers: Vec<Footer> = footers.try_collect().await?;
         let named: Vec<_> = footers.iter().map(|f| (f.object.location.to_string(), Arc::clone(&f.schema))).collect();
         let schema = union(&named)?;
@@ -162,7 +184,7 @@ struct Footer {
     schema: SchemaRef,
 }
 
-async fn footer(root: &Location, file: &DataFile, cache: &Arc<FileMetadataCache>) -> Result<Footer> {
+async fn footer(root: Location, file: DataFile, cache: Arc<FileMetadataCache>) -> Result<Footer> {
     // The cache lives as long as the table, within which a file does not change: no time of change is needed.
     let object = ObjectMeta {
         location: file.path.clone(),
@@ -173,7 +195,7 @@ async fn footer(root: &Location, file: &DataFile, cache: &Arc<FileMetadataCache>
     };
     let reader = DFParquetMetadata::new(root.store.as_ref(), &object)
         .with_metadata_size_hint(options().global.metadata_size_hint)
-        .with_file_metadata_cache(Some(Arc::clone(cache)))
+        .with_file_metadata_cache(Some(cache))
         .with_coerce_int96(Some(TimeUnit::Microsecond));
     let what = || format!("read {} in {root}", file.path);
     let metadata = reader.fetch_metadata().await.map_err(|e| failed(what(), e))?;
@@ -183,7 +205,8 @@ async fn footer(root: &Location, file: &DataFile, cache: &Arc<FileMetadataCache>
 
 impl Footer {
     /// What the footer says about the table's columns. Of a column that the file has in another type only how many
-    /// values are null: DataFusion would take milliseconds for microseconds.
+    /// values are null: DataFusion would take milliseconds for microseconds. Bounds of floats are estimates, for they
+    /// leave NaN out: as exact ones they make DataFusion read a column of 1.5 and NaN as 1.5 throughout.
     fn statistics(&self, table: &SchemaRef) -> Result<Statistics> {
         let own = DFParquetMetadata::statistics_from_parquet_metadata(&self.metadata, table)?;
         let file = self.metadata.file_metadata();
@@ -191,7 +214,10 @@ impl Footer {
         let column = |(field, found): (&arrow::datatypes::FieldRef, ColumnStatistics)| {
             let unknown = ColumnStatistics::new_unknown();
             match physical.field_with_name(field.name()) {
-                Ok(f) if same(f.data_type(), field.data_type()) => found,
+                Ok(f) if same(f.data_type(), field.data_type()) => match f.data_type().is_floating() {
+                    true => found.to_inexact(),
+                    false => found,
+                },
                 Ok(_) => unknown.with_null_count(found.null_count),
                 Err(_) => unknown.with_null_count(own.num_rows),
             }

@@ -1,1 +1,33 @@
+//! What drives f: the batch runner over hours of Parquet, the stream runner over rows as they come, and `reconcile`,
+//! which compares what the two made.
+//!
+//! Invariant: both runners end in `advance`, the only caller of f.
+//! Invariant: every row is accounted for at every commit: read = accepted + duplicate + late + rejected + filtered.
+//!
+//! Not here: flags, terminals, what a subcommand means.
 
+mod advance;
+mod aside;
+mod batch;
+mod commit;
+mod files;
+mod gate;
+mod hours;
+mod intake;
+mod job;
+mod reconcile;
+mod reconcile_columns;
+mod reconcile_merge;
+mod reconcile_report;
+mod reconcile_rows;
+mod seal;
+mod snapshot;
+mod stream;
+
+pub use batch::{MissingInput, Range, batch, extent};
+pub use gate::TimePolicy;
+pub use intake::Feed;
+pub use job::{Job, Progress, Report};
+pub use reconcile::*;
+pub use reconcile_report::*;
+pub use stream::{Cut, stream};

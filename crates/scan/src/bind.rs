@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::common::ScalarValue;
+use datafusion::common::TableReference;
 use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::{CommentObject, CreateTable, Expr, Query, SelectItem, SetExpr, Statement};
 
@@ -128,12 +128,23 @@ impl Binder<'_> {
             Statement::CreateSchema { schema_name, .. } => {
                 let name = schema_name.to_string();
                 let known = SCHEMAS.contains(&name.as_str()) || name == "side";
-                if known { Ok(()) } else { Err(self.script.error(stated.line, format!("{name} is no schema of scripts: {} are", SCHEMAS.join(", ")))) }
+                if known {
+                    Ok(())
+                } else {
+                    Err(self
+                        .script
+                        .error(stated.line, format!("{name} is no schema of scripts: {} are", SCHEMAS.join(", "))))
+                }
             }
             Statement::CreateTable(table) => self.table(stated, table).await,
             Statement::CreateView(view) if named(&view.name) == "param" => self.param(stated, &view.query),
             Statement::CreateView(view) => self.view(stated, &named(&view.name), &view.query).await,
-            Statement::Comment { object_type: CommentObject::Table | CommentObject::View, object_name, comment, .. } => {
+            Statement::Comment {
+                object_type: CommentObject::Table | CommentObject::View,
+                object_name,
+                comment,
+                ..
+            } => {
                 let text = comment.clone().unwrap_or_default();
                 let clauses = Clauses::parse(&text).map_err(|e| self.script.error(stated.line, e))?;
                 self.clauses.insert(named(object_name), clauses);
@@ -141,7 +152,10 @@ impl Binder<'_> {
             }
             other => {
                 let words: Vec<String> = other.to_string().split(' ').take(2).map(str::to_lowercase).collect();
-                let reason = format!("{} is not for scripts: create schema, table or view, and comment on them", words.join(" "));
+                let reason = format!(
+                    "{} is not for scripts: create schema, table or view, and comment on them",
+                    words.join(" ")
+                );
                 Err(self.script.error(stated.line, reason))
             }
         }
@@ -156,7 +170,8 @@ impl Binder<'_> {
             let SelectItem::ExprWithAlias { expr, alias } = item else {
                 return Err(error(format!("{item} has no name: write {item} as NAME")));
             };
-            let given = self.binding.params.get(&alias.value).map(|literal| literal.expr()).transpose().map_err(error)?;
+            let given =
+                self.binding.params.get(&alias.value).map(|literal| literal.expr()).transpose().map_err(error)?;
             self.names.params.insert(alias.value.clone(), given.unwrap_or_else(|| expr.clone()));
         }
         match self.binding.params.keys().find(|name| !self.names.params.contains_key(*name)) {
@@ -171,13 +186,26 @@ impl Binder<'_> {
         let (schema, slot) = match name.split_once('.') {
             Some(("batch", input)) => (self.input(stated, input, &declared)?, Slot::Batch(input.to_owned())),
             Some(("state", state)) => (Arc::new(canonical(&declared)), Slot::State(state.to_owned())),
-            Some(("side", _)) => return Err(self.script.error(stated.line, "side inputs are not here yet: join them before ingest")),
-            _ => return Err(self.script.error(stated.line, format!("{name} is in no schema: write batch.{name} or state.{name}"))),
+            Some(("side", _)) => {
+                return Err(self.script.error(stated.line, "side inputs are not here yet: join them before ingest"));
+            }
+            _ => {
+                return Err(self
+                    .script
+                    .error(stated.line, format!("{name} is in no schema: write batch.{name} or state.{name}")));
+            }
         };
         self.know(stated, &name, schema, Vec::new(), Arc::new(slot)).await
     }
 
-    async fn know(&mut self, stated: &Stated, name: &str, schema: SchemaRef, rows: Vec<String>, slot: Arc<Slot>) -> Bind<()> {
+    async fn know(
+        &mut self,
+        stated: &Stated,
+        name: &str,
+        schema: SchemaRef,
+        rows: Vec<String>,
+        slot: Arc<Slot>,
+    ) -> Bind<()> {
         let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
         let provider = Arc::new(SlotTable { slot: slot.as_ref().clone(), schema: schema.clone() });
         let registered = self.context.register_table(TableReference::parse_str(name), provider);
@@ -195,7 +223,8 @@ impl Binder<'_> {
             let mut query = query.as_ref().clone();
             self.names.query(&mut query).map_err(error)?;
             let statement = PlannerStatement::Statement(Box::new(Statement::Query(Box::new(query))));
-            let plan = self.context.state().statement_to_plan(statement).await.map_err(|e| error(e.strip_backtrace()))?;
+            let plan =
+                self.context.state().statement_to_plan(statement).await.map_err(|e| error(e.strip_backtrace()))?;
             return Ok(plan.schema().as_arrow().clone());
         }
         let plain = Statement::CreateTable(CreateTable { or_replace: true, ..table.clone() });
@@ -214,7 +243,11 @@ impl Binder<'_> {
     /// The type that an input gives a column.
     fn type_of(&self, column: &str) -> Option<DataType> {
         let schemas = self.binding.inputs.values();
-        schemas.filter_map(|schema| schema.field_with_name(column).ok()).map(|field| canonical(&Schema::new(vec![field.clone()]))).next().map(|schema| schema.field(0).data_type().clone())
+        schemas
+            .filter_map(|schema| schema.field_with_name(column).ok())
+            .map(|field| canonical(&Schema::new(vec![field.clone()])))
+            .next()
+            .map(|schema| schema.field(0).data_type().clone())
     }
 
     /// An input as the script sees it: all its columns, but those with `_` only where the script names them.
@@ -231,11 +264,13 @@ impl Binder<'_> {
                 return Err(self.script.error(stated.line, reason));
             };
             if *field.data_type() == TIME && *actual.data_type() != TIME {
-                let reason = format!("column {} of input {name} is {}, and not a timestamp", field.name(), actual.data_type());
+                let reason =
+                    format!("column {} of input {name} is {}, and not a timestamp", field.name(), actual.data_type());
                 return Err(self.script.error(stated.line, reason));
             }
         }
-        let mut fields: Vec<Arc<Field>> = given.fields().iter().filter(|field| !field.name().starts_with('_')).cloned().collect();
+        let mut fields: Vec<Arc<Field>> =
+            given.fields().iter().filter(|field| !field.name().starts_with('_')).cloned().collect();
         fields.extend(declared.fields().iter().filter(|field| field.name().starts_with('_')).cloned());
         Ok(Arc::new(Schema::new(fields)))
     }
@@ -256,14 +291,18 @@ impl Binder<'_> {
             }
             Some(("next", table)) => {
                 let Some(state) = self.schemas.get(&format!("state.{table}")).cloned() else {
-                    return Err(self.script.error(stated.line, format!("there is no state.{table} that next.{table} could be of")));
+                    return Err(self
+                        .script
+                        .error(stated.line, format!("there is no state.{table} that next.{table} could be of")));
                 };
                 // In a step it is what the merge touched, and no view.
                 let reference = TableReference::parse_str(name);
                 self.context.deregister_table(reference).map_err(|e| self.script.error(stated.line, e.to_string()))?;
                 self.know(stated, name, state, relation.rows, Arc::new(Slot::Next(table.to_owned()))).await?;
             }
-            Some((schema, _)) => return Err(self.script.error(stated.line, format!("a view is no {schema}: write create table"))),
+            Some((schema, _)) => {
+                return Err(self.script.error(stated.line, format!("a view is no {schema}: write create table")));
+            }
         }
         self.lines.insert(name.to_owned(), stated.line);
         self.schemas.insert(name.to_owned(), schema);
@@ -320,15 +359,27 @@ impl Binder<'_> {
         let key = self.key(table, &schema, &clauses)?;
         let time = self.position(table, &schema, &self.time_column(table, &clauses)?)?;
         if !key.contains(&time) {
-            return Err(self.script.error(self.lines[table], format!("the key of {table} leaves out its time: a key's rows live at one time")));
+            return Err(self.script.error(
+                self.lines[table],
+                format!("the key of {table} leaves out its time: a key's rows live at one time"),
+            ));
         }
         let mut lattices = Vec::new();
         for (column, lattice) in &clauses.merge {
-            let lattice = Lattice::named(lattice, self.binding.approximate).map_err(|e| self.script.error(self.lines[table], e))?;
+            let lattice = Lattice::named(lattice, self.binding.approximate)
+                .map_err(|e| self.script.error(self.lines[table], e))?;
             lattices.push((self.position(table, &schema, column)?, lattice));
         }
         let retracted = schema.index_of("retracted").ok();
-        Ok(Layout { key, time, keep: self.interval(table, clauses.keep)?, lattices, retracted, lookups: Vec::new(), schema })
+        Ok(Layout {
+            key,
+            time,
+            keep: self.interval(table, clauses.keep)?,
+            lattices,
+            retracted,
+            lookups: Vec::new(),
+            schema,
+        })
     }
 
     async fn output(&mut self, name: &str, view: &str) -> Bind<Output> {
@@ -402,7 +453,8 @@ impl Binder<'_> {
         let line = self.lines.get(table).copied().unwrap_or(1);
         let error = |reason: String| self.script.error(line, format!("{clause}: {reason}"));
         let schema = datafusion::common::DFSchema::empty();
-        let logical = self.context.parse_sql_expr(&clause.to_string(), &schema).map_err(|e| error(e.strip_backtrace()))?;
+        let logical =
+            self.context.parse_sql_expr(&clause.to_string(), &schema).map_err(|e| error(e.strip_backtrace()))?;
         let physical = self.context.create_physical_expr(logical, &schema).map_err(|e| error(e.strip_backtrace()))?;
         let row = arrow::array::RecordBatch::try_new_with_options(
             Arc::new(Schema::empty()),
@@ -410,7 +462,10 @@ impl Binder<'_> {
             &arrow::array::RecordBatchOptions::new().with_row_count(Some(1)),
         );
         let row = row.map_err(|e| error(e.to_string()))?;
-        let value = physical.evaluate(&row).and_then(|value| value.into_array(1)).and_then(|value| ScalarValue::try_from_array(&value, 0));
+        let value = physical
+            .evaluate(&row)
+            .and_then(|value| value.into_array(1))
+            .and_then(|value| ScalarValue::try_from_array(&value, 0));
         match value.map_err(|e| error(e.strip_backtrace()))? {
             ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
                 Ok(i64::from(interval.days) * 86_400_000_000 + interval.nanoseconds.div_euclid(1_000))

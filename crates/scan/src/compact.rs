@@ -31,13 +31,16 @@ impl Output {
         let mut order: Vec<u32> = (0..all.num_rows() as u32).collect();
         order.sort_unstable_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
         let standing = self.standing(&all, &keys, &order)?;
-        let visible: Vec<usize> = self.visible().fields().iter().map(|field| self.schema.index_of(field.name())).collect::<Result<_, _>>()?;
+        let visible: Vec<usize> =
+            self.visible().fields().iter().map(|field| self.schema.index_of(field.name())).collect::<Result<_, _>>()?;
         Ok(take_record_batch(&all.project(&visible)?, &UInt32Array::from(standing))?)
     }
 
     fn standing(&self, all: &RecordBatch, keys: &Rows, order: &[u32]) -> Result<Vec<u32>> {
-        let retracted = self.retracts.then(|| all.column_by_name("retracted").map(|column| column.as_boolean())).flatten();
-        let taken = |row: u32| retracted.is_some_and(|column| column.is_valid(row as usize) && column.value(row as usize));
+        let retracted =
+            self.retracts.then(|| all.column_by_name("retracted").map(|column| column.as_boolean())).flatten();
+        let taken =
+            |row: u32| retracted.is_some_and(|column| column.is_valid(row as usize) && column.value(row as usize));
         let mut ranks = None;
         let mut standing = Vec::with_capacity(order.len());
         for group in order.chunk_by(|a, b| keys.row(*a as usize) == keys.row(*b as usize)) {

@@ -42,7 +42,10 @@ fn breach_of(expr: &Expr, node: &LogicalPlan) -> Result<Option<Breach>> {
         Expr::AggregateFunction(function) => {
             let name = function.func.name();
             if ORDERED.contains(&name) && function.params.order_by.is_empty() {
-                return Ok(Some((name.to_owned(), "its answer depends on the order of rows: use min or max".to_owned())));
+                return Ok(Some((
+                    name.to_owned(),
+                    "its answer depends on the order of rows: use min or max".to_owned(),
+                )));
             }
             let inputs = node.inputs();
             let floats = function.params.args.iter().any(|arg| {

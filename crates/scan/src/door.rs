@@ -60,7 +60,8 @@ impl Door {
         };
         let rows = match select {
             Some(select) => {
-                let mut columns = projection(select)?.iter().map(|item| rows.parse_sql_expr(item)).collect::<Result<Vec<_>>>()?;
+                let mut columns =
+                    projection(select)?.iter().map(|item| rows.parse_sql_expr(item)).collect::<Result<Vec<_>>>()?;
                 let positions = schema.fields().iter().filter(|field| field.name().starts_with('_'));
                 columns.extend(positions.map(|field| datafusion::logical_expr::ident(field.name())));
                 rows.select(columns)?
@@ -78,7 +79,9 @@ impl Door {
     pub fn source_of(select: &str, name: &str) -> Option<String> {
         let mut parser = Parser::new(&GenericDialect {}).try_with_sql(select).ok()?;
         parser.parse_projection().ok()?.into_iter().find_map(|item| match item {
-            SelectItem::ExprWithAlias { expr: Expr::Identifier(column), alias } if alias.value == name => Some(column.value),
+            SelectItem::ExprWithAlias { expr: Expr::Identifier(column), alias } if alias.value == name => {
+                Some(column.value)
+            }
             _ => None,
         })
     }

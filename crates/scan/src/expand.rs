@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetQuantifier, TableFactor,
-    TableWithJoins, Value, visit_expressions_mut,
+    BinaryOperator, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetQuantifier,
+    TableFactor, TableWithJoins, Value, visit_expressions_mut,
 };
 
 /// Columns of a table or view, and which of them form rows: `impression` stands for all `impression_*`.
@@ -106,7 +106,9 @@ impl Names {
     /// `(select NAME from param)` as a literal.
     fn param(&self, query: &Query) -> Option<Expr> {
         let SetExpr::Select(select) = query.body.as_ref() else { return None };
-        let [TableWithJoins { relation: TableFactor::Table { name, .. }, .. }] = select.from.as_slice() else { return None };
+        let [TableWithJoins { relation: TableFactor::Table { name, .. }, .. }] = select.from.as_slice() else {
+            return None;
+        };
         let [SelectItem::UnnamedExpr(Expr::Identifier(column))] = select.projection.as_slice() else { return None };
         (named(name) == "param").then(|| self.params.get(&column.value).cloned()).flatten()
     }

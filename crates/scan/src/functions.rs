@@ -9,8 +9,8 @@ use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
 use crate::ids;
@@ -20,7 +20,11 @@ use crate::sketch::Sketch;
 /// `id_set(id)`: the distinct ids of a group; nulls are none. Sketched where `approximate`; where nobody merges the
 /// results further, `detail` may leave out everything but the count.
 pub(crate) fn id_set(approximate: bool, detail: Detail) -> AggregateUDF {
-    AggregateUDF::new_from_impl(IdSetFunction { signature: Signature::any(1, Volatility::Immutable), approximate, detail })
+    AggregateUDF::new_from_impl(IdSetFunction {
+        signature: Signature::any(1, Volatility::Immutable),
+        approximate,
+        detail,
+    })
 }
 
 /// `id_count(set)`: how many ids are in a set, exactly or as its sketch estimates.

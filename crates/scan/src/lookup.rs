@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::new_null_array;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::kernels::cmp::eq;
-use arrow::array::new_null_array;
 use arrow::compute::{and, prep_null_mask_filter, take};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::JoinSide;
@@ -129,7 +129,8 @@ impl ExecutionPlan for KeyLookupJoinExec {
             let rows = futures::stream::once(async move { join.state_rows(batches).await });
             return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)));
         }
-        let joined = batches.map(move |batch| join.batch(&batch?)).map_ok(|out| futures::stream::iter(out.into_iter().map(Ok)));
+        let joined =
+            batches.map(move |batch| join.batch(&batch?)).map_ok(|out| futures::stream::iter(out.into_iter().map(Ok)));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), joined.try_flatten())))
     }
 }
@@ -176,7 +177,11 @@ impl Joining {
         }
         let found: Vec<Found> = seen.into_iter().collect();
         match self.filling.state.table(&self.lookup.table) {
-            Some(table) => self.output(&RecordBatch::new_empty(self.schema.clone()), &UInt32Array::from(vec![0; 0]), Some((table, &found))),
+            Some(table) => self.output(
+                &RecordBatch::new_empty(self.schema.clone()),
+                &UInt32Array::from(vec![0; 0]),
+                Some((table, &found)),
+            ),
             None => Ok(RecordBatch::new_empty(self.schema.clone())),
         }
     }
@@ -199,7 +204,8 @@ impl Joining {
                 each(table, &rows, found)?;
             } else if kept.true_count() > 0 {
                 let rows = arrow::compute::filter(&rows, &kept)?;
-                let found: Vec<Found> = found.iter().zip(kept.values()).filter(|pair| pair.1).map(|pair| *pair.0).collect();
+                let found: Vec<Found> =
+                    found.iter().zip(kept.values()).filter(|pair| pair.1).map(|pair| *pair.0).collect();
                 each(table, rows.as_primitive(), &found)?;
             }
         }
@@ -222,14 +228,21 @@ impl Joining {
         let Some(filter) = &self.lookup.filter else { return Ok(kept) };
         let columns = filter.column_indices().iter().map(|index| self.column(index, batch, rows, Some((table, found))));
         let options = RecordBatchOptions::new().with_row_count(Some(found.len()));
-        let pairs = RecordBatch::try_new_with_options(filter.schema().clone(), columns.collect::<Result<_>>()?, &options)?;
+        let pairs =
+            RecordBatch::try_new_with_options(filter.schema().clone(), columns.collect::<Result<_>>()?, &options)?;
         let passed = filter.expression().evaluate(&pairs)?.into_array(found.len())?;
         Ok(and(&kept, &true_only(passed.as_boolean()))?)
     }
 
-    fn output(&self, batch: &RecordBatch, rows: &UInt32Array, state: Option<(&Table, &[Found])>) -> Result<RecordBatch> {
+    fn output(
+        &self,
+        batch: &RecordBatch,
+        rows: &UInt32Array,
+        state: Option<(&Table, &[Found])>,
+    ) -> Result<RecordBatch> {
         let columns = self.lookup.output.iter().map(|index| self.column(index, batch, rows, state));
-        let count = if self.lookup.kind == Kind::State { state.map_or(0, |(_, found)| found.len()) } else { rows.len() };
+        let count =
+            if self.lookup.kind == Kind::State { state.map_or(0, |(_, found)| found.len()) } else { rows.len() };
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns.collect::<Result<_>>()?, &options)?)
     }

@@ -83,8 +83,12 @@ fn kind(join: JoinType, batch: JoinSide) -> Option<Kind> {
     match (join, batch) {
         (JoinType::Inner, _) => Some(Kind::Pairs { outer: false }),
         (JoinType::Left, JoinSide::Left) | (JoinType::Right, JoinSide::Right) => Some(Kind::Pairs { outer: true }),
-        (JoinType::LeftSemi, JoinSide::Left) | (JoinType::RightSemi, JoinSide::Right) => Some(Kind::Batch { matched: true }),
-        (JoinType::LeftAnti, JoinSide::Left) | (JoinType::RightAnti, JoinSide::Right) => Some(Kind::Batch { matched: false }),
+        (JoinType::LeftSemi, JoinSide::Left) | (JoinType::RightSemi, JoinSide::Right) => {
+            Some(Kind::Batch { matched: true })
+        }
+        (JoinType::LeftAnti, JoinSide::Left) | (JoinType::RightAnti, JoinSide::Right) => {
+            Some(Kind::Batch { matched: false })
+        }
         (JoinType::LeftSemi, JoinSide::Right) | (JoinType::RightSemi, JoinSide::Left) => Some(Kind::State),
         _ => None,
     }

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::ViewTable;
 use datafusion::error::{DataFusionError, Result};
@@ -20,7 +21,6 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
-use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::Query;
 
 use crate::bind::{Bound, Input, Output, bind, register_schemas, register_view};
@@ -87,7 +87,8 @@ impl Scan {
     pub async fn new(script: &Script, binding: &Binding) -> Result<Scan, ScriptError> {
         let rule = Arc::new(KeyLookupRule::default());
         let config = template_config();
-        let context = session(&config, Some(rule.clone()), Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
+        let context =
+            session(&config, Some(rule.clone()), Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
         let Bound { inputs, states, outputs, views } = bind(script, binding, &context).await?;
         let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
         let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
@@ -203,7 +204,11 @@ impl Scan {
     }
 
     /// Merges the deltas into the state, and fills `next.*` with the keys they touched.
-    fn merge(&self, filling: &mut Filling, deltas: &BTreeMap<String, Vec<RecordBatch>>) -> Result<BTreeMap<String, Merged>> {
+    fn merge(
+        &self,
+        filling: &mut Filling,
+        deltas: &BTreeMap<String, Vec<RecordBatch>>,
+    ) -> Result<BTreeMap<String, Merged>> {
         let mut merged = BTreeMap::new();
         for (name, rows) in deltas {
             let Some(table) = filling.state.table_mut(name) else { continue };
@@ -215,7 +220,8 @@ impl Scan {
             }
             if self.views.iter().any(|(view, _)| view.strip_prefix("next.") == Some(name)) {
                 let found = table.find(touched);
-                let columns = (0..table.schema().fields().len()).map(|column| table.gather(column, &found, Detail::Summary));
+                let columns =
+                    (0..table.schema().fields().len()).map(|column| table.gather(column, &found, Detail::Summary));
                 let next = RecordBatch::try_new(table.schema().clone(), columns.collect::<Result<_>>()?)?;
                 filling.next.insert(name.clone(), vec![next]);
             }
@@ -225,8 +231,13 @@ impl Scan {
     }
 
     /// f(empty, all): planned afresh, so that the optimiser sees the tables themselves.
-    async fn step_tables(&self, mut tables: BTreeMap<String, Arc<dyn TableProvider>>, limits: Limits) -> Result<Stepped> {
-        let context = session(&table_config(limits.threads), None, runtime(limits.memory)?, self.approximate, Detail::Summary);
+    async fn step_tables(
+        &self,
+        mut tables: BTreeMap<String, Arc<dyn TableProvider>>,
+        limits: Limits,
+    ) -> Result<Stepped> {
+        let context =
+            session(&table_config(limits.threads), None, runtime(limits.memory)?, self.approximate, Detail::Summary);
         register_schemas(&context)?;
         for input in &self.inputs {
             let plan = match tables.remove(&input.name) {
@@ -257,7 +268,8 @@ fn unshare(filling: Arc<Filling>) -> Result<Filling> {
 
 /// Templates have no dynamic filters: after a reset their scans would keep the old ones and drop rows silently.
 pub(crate) fn template_config() -> SessionConfig {
-    let mut config = SessionConfig::new().with_target_partitions(1).with_coalesce_batches(false).with_collect_statistics(false);
+    let mut config =
+        SessionConfig::new().with_target_partitions(1).with_coalesce_batches(false).with_collect_statistics(false);
     let optimizer = &mut config.options_mut().optimizer;
     optimizer.enable_dynamic_filter_pushdown = false;
     optimizer.enable_join_dynamic_filter_pushdown = false;
@@ -289,7 +301,8 @@ fn session(
     approximate: bool,
     detail: Detail,
 ) -> SessionContext {
-    let mut builder = SessionStateBuilder::new().with_config(config.clone()).with_runtime_env(runtime).with_default_features();
+    let mut builder =
+        SessionStateBuilder::new().with_config(config.clone()).with_runtime_env(runtime).with_default_features();
     if let Some(rule) = rule {
         builder = builder.with_physical_optimizer_rule(rule);
     }
@@ -334,7 +347,8 @@ fn conforming(context: &SessionContext, table: Arc<dyn TableProvider>, schema: &
 pub(crate) fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = schema.fields().iter().map(|field| {
         let column = rows.column_by_name(field.name());
-        let column = column.ok_or_else(|| DataFusionError::Execution(format!("rows have no column {}", field.name())))?;
+        let column =
+            column.ok_or_else(|| DataFusionError::Execution(format!("rows have no column {}", field.name())))?;
         if column.data_type() == field.data_type() { Ok(column.clone()) } else { Ok(cast(column, field.data_type())?) }
     });
     Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)?)

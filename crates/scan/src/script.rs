@@ -40,7 +40,8 @@ pub(crate) struct Stated {
 impl Stated {
     /// The line of the first mention of a word in the statement, else the statement's own.
     pub(crate) fn line_of(&self, word: &str) -> u64 {
-        let mentions = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(w) if w.value.eq_ignore_ascii_case(word));
+        let mentions =
+            |token: &&TokenWithSpan| matches!(&token.token, Token::Word(w) if w.value.eq_ignore_ascii_case(word));
         self.tokens.iter().find(mentions).map_or(self.line, |token| token.span.start.line)
     }
 }
@@ -75,7 +76,9 @@ impl Script {
         }
         let mut statements = Vec::new();
         for tokens in tokens.split(|token| token.token == Token::SemiColon) {
-            let Some(first) = tokens.iter().find(|token| !matches!(token.token, Token::Whitespace(_))) else { continue };
+            let Some(first) = tokens.iter().find(|token| !matches!(token.token, Token::Whitespace(_))) else {
+                continue;
+            };
             let line = first.span.start.line;
             let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens.to_vec());
             let statement = parser.parse_statement().map_err(|e| error(line, format!("not SQL: {e}")))?;
@@ -108,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_script_knows_its_lines() {
-        let script = Script::parse("mine", "-- head\ncreate schema batch;\n\ncreate view a as\nselect 1 as one;").unwrap();
+        let script =
+            Script::parse("mine", "-- head\ncreate schema batch;\n\ncreate view a as\nselect 1 as one;").unwrap();
         assert_eq!(script.statements.iter().map(|s| s.line).collect::<Vec<_>>(), [2, 4]);
         assert_eq!(script.statements[1].line_of("one"), 5);
     }

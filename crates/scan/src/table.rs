@@ -91,10 +91,12 @@ impl Table {
         let times = event_times(rows.column(self.layout.time))?;
         let hashes = self.hashes(rows)?;
         for (bucket, members) in self.by_bucket(times.values()) {
-            let state = self.buckets.entry(bucket).or_insert_with(|| {
-                Bucket::new(1 + self.layout.lookups.len(), self.layout.lattices.len())
-            });
-            let part = Part { layout: &self.layout, stored: &self.stored, schema: &self.stored_schema, rows, hashes: &hashes };
+            let state = self
+                .buckets
+                .entry(bucket)
+                .or_insert_with(|| Bucket::new(1 + self.layout.lookups.len(), self.layout.lattices.len()));
+            let part =
+                Part { layout: &self.layout, stored: &self.stored, schema: &self.stored_schema, rows, hashes: &hashes };
             let newest = members.iter().map(|row| times.value(*row as usize)).max();
             state.newest = state.newest.max(newest.unwrap_or(i64::MIN));
             part.merge_into(state, &members, &mut merged, |row| touched.push((bucket, row)))?;
@@ -104,7 +106,8 @@ impl Table {
 
     /// The key's hashes, then those of each lookup; `None` where a looked-up column is null, as it equals nothing.
     fn hashes(&self, rows: &RecordBatch) -> Result<Vec<Vec<Option<u64>>>> {
-        let columns = |set: &[usize]| -> Vec<ArrayRef> { set.iter().map(|column| rows.column(*column).clone()).collect() };
+        let columns =
+            |set: &[usize]| -> Vec<ArrayRef> { set.iter().map(|column| rows.column(*column).clone()).collect() };
         let mut all = vec![hash_rows(&columns(&self.layout.key), false)?];
         for lookup in &self.layout.lookups {
             all.push(hash_rows(&columns(lookup), true)?);
@@ -170,7 +173,8 @@ impl Table {
     pub(crate) fn find(&self, mut touched: Vec<(i64, u32)>) -> Vec<Found> {
         touched.sort_unstable();
         touched.dedup();
-        let positions: BTreeMap<i64, u32> = self.buckets.keys().zip(0..).map(|(bucket, position)| (*bucket, position)).collect();
+        let positions: BTreeMap<i64, u32> =
+            self.buckets.keys().zip(0..).map(|(bucket, position)| (*bucket, position)).collect();
         touched.into_iter().map(|(bucket, row)| Found { bucket: positions[&bucket], row }).collect()
     }
 
@@ -210,7 +214,13 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn merge_into(&self, bucket: &mut Bucket, members: &[u32], merged: &mut Merged, mut touched: impl FnMut(u32)) -> Result<()> {
+    fn merge_into(
+        &self,
+        bucket: &mut Bucket,
+        members: &[u32],
+        merged: &mut Merged,
+        mut touched: impl FnMut(u32),
+    ) -> Result<()> {
         let mut fresh = Vec::new();
         let mut candidates = Vec::new();
         for row in members {
@@ -301,7 +311,8 @@ impl Part<'_> {
         let fields = self.schema.fields().iter().map(|field| SortField::new(field.data_type().clone()));
         let converter = RowConverter::new(fields.collect())?;
         let new = self.rows.slice(row as usize, 1).project(self.stored)?;
-        let old: Vec<ArrayRef> = (0..self.stored.len()).map(|at| bucket.column(at, &[held])).collect::<Result<_, _>>()?;
+        let old: Vec<ArrayRef> =
+            (0..self.stored.len()).map(|at| bucket.column(at, &[held])).collect::<Result<_, _>>()?;
         let new = converter.convert_columns(new.columns())?;
         let old = converter.convert_columns(&old)?;
         if new.row(0) >= old.row(0) {
@@ -336,7 +347,8 @@ impl Part<'_> {
         for (at, (column, lattice)) in self.layout.lattices.iter().enumerate() {
             lattice.merge(&mut bucket.lattices[at][held as usize], self.rows.column(*column), row as usize)?;
         }
-        let taken = self.layout.retracted.is_some_and(|column| self.rows.column(column).as_boolean().value(row as usize));
+        let taken =
+            self.layout.retracted.is_some_and(|column| self.rows.column(column).as_boolean().value(row as usize));
         Ok(taken && bucket.retracted.insert(held))
     }
 }

@@ -90,6 +90,8 @@ fn sealed() -> Success {
 async fn lay_out(root: &Location) {
     let mut facts = serde_json::to_value(sealed()).unwrap();
     facts["invented_later"] = true.into();
+    let mut newer = facts.clone();
+    newer["format"] = 2.into();
     let files = [
         ("dt=2026-11-20/hr=05/part-0.parquet", "abc".to_string()),
         ("dt=2026-11-20/hr=05/_SUCCESS", facts.to_string()),
@@ -102,7 +104,7 @@ async fn lay_out(root: &Location) {
         ("dt=2026-11-20/hr=06/sub/part-0.parquet", "too deep".to_string()),
         ("dt=2026-11-20/hr=06/_temporary/0/part-0.parquet", "too deep".to_string()),
         ("dt=1969-12-31/hr=23/_SUCCESS", String::new()),
-        ("dt=1970-01-01/hr=00/_SUCCESS", "{\"format\": 2}".to_string()),
+        ("dt=1970-01-01/hr=00/_SUCCESS", newer.to_string()),
         ("dt=1970-01-01/hr=00/x.parquet", "x".to_string()),
         ("dt=2026-11-20/hr=7/part-0.parquet", "bad name".to_string()),
         ("dt=2026-11-20/hr=24/part-0.parquet", "bad name".to_string()),
@@ -263,6 +265,18 @@ async fn only_bounds_of_the_tables_own_type_are_statistics() {
         ["1970-01-01T00:00:00.000001 1970-01-01T00:00:00.002"]
     );
     assert_eq!(query(&root, &files, "select ts from t where ts >= '1970-01-01T00:00:00.002'").await.len(), 1);
+}
+
+#[tokio::test]
+async fn not_a_number_is_read_as_it_is() {
+    let (_directory, root) = local();
+    let column = Float64Array::from(vec![f64::NAN, 1.5, f64::NAN]);
+    let file = put(&root, "a.parquet", parquet(&rows(vec![("x", Arc::new(column))]))).await;
+    let files = [file];
+    assert_eq!(query(&root, &files, "select x from t").await, ["NaN", "1.5", "NaN"]);
+    assert_eq!(query(&root, &files, "select count(*), max(x) from t").await, ["3 NaN"]);
+    let batches: Vec<RecordBatch> = read(&root, &files[0]).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(batches.iter().flat_map(text).collect::<Vec<_>>(), ["NaN", "1.5", "NaN"]);
 }
 
 #[tokio::test]

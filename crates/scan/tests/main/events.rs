@@ -49,7 +49,9 @@ pub fn events(rng: &mut ChaCha8Rng, inputs: &[&'static str]) -> Vec<Event> {
         .map(|number| {
             let edge = [0, 1, -1, MINUTE, 17 * MINUTE][rng.random_range(0..5)];
             let ts = base + rng.random_range(0..14) * 30 * MINUTE + edge;
-            let pick = |rng: &mut ChaCha8Rng, nulls: bool| (!nulls || rng.random_range(0..8) > 0).then(|| rng.random_range(0..4u32));
+            let pick = |rng: &mut ChaCha8Rng, nulls: bool| {
+                (!nulls || rng.random_range(0..8) > 0).then(|| rng.random_range(0..4u32))
+            };
             let event = Event {
                 input: inputs[rng.random_range(0..inputs.len())],
                 event_id: format!("e{number}"),

@@ -54,7 +54,10 @@ async fn job(
 ) -> Job {
     let binding = Binding {
         inputs: inputs.iter().map(|input| ((*input).to_owned(), schema.clone())).collect(),
-        columns: columns.iter().map(|(name, list)| ((*name).to_owned(), list.iter().map(|c| (*c).to_owned()).collect())).collect(),
+        columns: columns
+            .iter()
+            .map(|(name, list)| ((*name).to_owned(), list.iter().map(|c| (*c).to_owned()).collect()))
+            .collect(),
         params: params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         approximate: false,
     };
@@ -65,7 +68,12 @@ async fn job(
 type Rows = BTreeMap<String, Vec<RecordBatch>>;
 
 impl Job {
-    async fn step(&self, state: State, events: &[Event], out: &mut Rows) -> (State, BTreeMap<String, Vec<RecordBatch>>) {
+    async fn step(
+        &self,
+        state: State,
+        events: &[Event],
+        out: &mut Rows,
+    ) -> (State, BTreeMap<String, Vec<RecordBatch>>) {
         let batch = Batch::Rows(batch(events, self.inputs, &self.schema));
         let (state, stepped) = self.scan.step(state, batch, LIMITS).await.unwrap();
         for (name, stream) in stepped.outputs {
@@ -155,7 +163,10 @@ fn law(law: &str, check: impl AsyncFn(&Job, &[Event], &mut ChaCha8Rng) -> (Strin
                 let events = events(&mut rng, job.inputs);
                 let (expected, got) = check(&job, &events, &mut rng).await;
                 let name = &job.name;
-                assert!(expected == got, "{law}, {name}, RESCAN_SEED={seed}\n{events:#?}\nexpected\n{expected}\ngot\n{got}");
+                assert!(
+                    expected == got,
+                    "{law}, {name}, RESCAN_SEED={seed}\n{events:#?}\nexpected\n{expected}\ngot\n{got}"
+                );
             }
         }
     });
@@ -163,9 +174,7 @@ fn law(law: &str, check: impl AsyncFn(&Job, &[Event], &mut ChaCha8Rng) -> (Strin
 
 #[test]
 fn chunking() {
-    law("chunking", async |job, events, rng| {
-        (job.reference(events).await, job.fold(&cut(events, rng), true).await)
-    });
+    law("chunking", async |job, events, rng| (job.reference(events).await, job.fold(&cut(events, rng), true).await));
 }
 
 #[test]
@@ -201,7 +210,9 @@ fn resume() {
             }
             let (next, deltas) = job.step(state, &events, &mut out).await;
             state = next;
-            log.extend(deltas.into_iter().flat_map(|(name, rows)| rows.into_iter().map(move |rows| (name.clone(), rows))));
+            log.extend(
+                deltas.into_iter().flat_map(|(name, rows)| rows.into_iter().map(move |rows| (name.clone(), rows))),
+            );
         }
         (job.reference(events).await, job.standing(&out))
     });
@@ -209,7 +220,5 @@ fn resume() {
 
 #[test]
 fn two_runners() {
-    law("two runners", async |job, events, rng| {
-        (job.tables(events).await, job.fold(&cut(events, rng), true).await)
-    });
+    law("two runners", async |job, events, rng| (job.tables(events).await, job.fold(&cut(events, rng), true).await));
 }

@@ -24,14 +24,30 @@ const TAIL: &str = "\ncomment on view output.o is 'key (event_id), time ts';";
 async fn breaches_name_line_and_reason() {
     let _ = Arc::new(());
     for (view, line, reason) in [
-        ("create view output.o as select event_id, ts, sum(cast(video_id as double)) as s from batch.events group by 1, 2", 3, "sum is not for scripts: floating-point sums"),
-        ("create view output.o as\nselect event_id, ts,\nfirst_value(video_id) as f from batch.events group by 1, 2", 5, "first_value is not for scripts"),
+        (
+            "create view output.o as select event_id, ts, sum(cast(video_id as double)) as s from batch.events group by 1, 2",
+            3,
+            "sum is not for scripts: floating-point sums",
+        ),
+        (
+            "create view output.o as\nselect event_id, ts,\nfirst_value(video_id) as f from batch.events group by 1, 2",
+            5,
+            "first_value is not for scripts",
+        ),
         ("create view output.o as select * from batch.events limit 3", 3, "limit is not for scripts"),
         ("create view output.o as select * from events", 3, "there is no table events here"),
         ("create view output.o as select nope from batch.events", 3, "nope"),
         ("copy batch.events to 'file'", 3, "copy batch.events is not for scripts"),
-        ("create table state.s as select * from batch.events;\ncreate view output.o as select * from batch.events", 3, "state.s has no keep"),
-        ("create view delta.s as select * from batch.events;\ncreate view output.o as select * from batch.events", 3, "there is no state.s"),
+        (
+            "create table state.s as select * from batch.events;\ncreate view output.o as select * from batch.events",
+            3,
+            "state.s has no keep",
+        ),
+        (
+            "create view delta.s as select * from batch.events;\ncreate view output.o as select * from batch.events",
+            3,
+            "there is no state.s",
+        ),
         ("create table other.s (a int)", 3, "other.s is in no schema"),
     ] {
         let error = refusal(&format!("{HEAD}{view};{TAIL}")).await;
@@ -44,7 +60,10 @@ async fn breaches_name_line_and_reason() {
 async fn an_input_without_a_declared_column_is_refused() {
     let sql = "create table batch.events (event_id text, ts timestamp, nope int);\ncomment on table batch.events is 'time ts';";
     let error = refusal(sql).await;
-    assert_eq!(error, "mine.sql, line 1: input events has no column nope; it has event_id, ts, request_id, video_id, country");
+    assert_eq!(
+        error,
+        "mine.sql, line 1: input events has no column nope; it has event_id, ts, request_id, video_id, country"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,67 @@
+//! `rescan aggregate`: how often each group was shown and played in each epoch.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::Args;
+use scan::Literal;
+
+use crate::exit::Usage;
+use crate::flags::RunFlags;
+use crate::launch::Plan;
+use crate::sql::script;
+use crate::words::{columns, microseconds};
+
+/// Distinct requests that showed and played each group in each epoch, and their ratio
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  rescan aggregate --in impressions=archive/impressions --in plays=archive/plays --out counts
+  rescan aggregate --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --by country,device --epoch 1h --out counts")]
+pub struct Aggregate {
+    #[command(flatten)]
+    run: RunFlags,
+    /// The columns that make a group
+    #[arg(long, value_name = "COLUMN,…", default_value = "video_id")]
+    by: String,
+    /// The width of an epoch, aligned to midnight UTC; it divides a day
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = microseconds)]
+    epoch: i64,
+    /// Count by sketches: less memory, with an error of 1.6 % in two of three counts
+    #[arg(long)]
+    approx: bool,
+    /// The column that says when an event happened
+    #[arg(long, value_name = "COLUMN", default_value = "ts")]
+    time: String,
+}
+
+const DAY: i64 = 86_400_000_000;
+
+impl Aggregate {
+    pub fn plan(self) -> Result<Plan> {
+        if self.epoch <= 0 || DAY % self.epoch != 0 {
+            return Err(Usage("--epoch does not divide a day: write 5m, 30m, 1h or 6h".to_owned()).into());
+        }
+        if self.approx {
+            let error = 100.0 * scan::RELATIVE_ERROR;
+            eprintln!(
+                "rescan: counts are estimates: two of three are within {error:.1} %, 19 of 20 within {:.1} %",
+                2.0 * error
+            );
+        }
+        Ok(Plan {
+            command: "aggregate".to_owned(),
+            script: script("aggregate")?,
+            inputs: self.run.named(&["impressions", "plays"])?,
+            columns: BTreeMap::from([
+                ("video_id".to_owned(), columns(&self.by)?),
+                ("ts".to_owned(), vec![self.time.clone()]),
+            ]),
+            params: BTreeMap::from([("epoch".to_owned(), Literal::Interval(self.epoch))]),
+            approximate: self.approx,
+            time: self.time,
+            filter: None,
+            select: None,
+            flags: self.run,
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! Errors to exit codes, and the one place where an error is printed.
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use anyhow::Error;
+use connector::SourceError;
+use datafusion::error::DataFusionError;
+use journal::{JournalError, Unbalanced};
+use runner::MissingInput;
+use scan::ScriptError;
+
+/// The command line asks for something that cannot be (exit 2).
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Prints an error with its causes on one line, and says what to exit with.
+pub fn failed(error: &Error) -> ExitCode {
+    let code = code(error);
+    if code == BROKEN_PIPE {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("rescan: {}", said_once(error));
+    ExitCode::from(code)
+}
+
+/// Not an exit code: nobody reads what we print.
+const BROKEN_PIPE: u8 = 141;
+
+fn code(error: &Error) -> u8 {
+    error
+        .chain()
+        .find_map(|cause| {
+            if cause.is::<Usage>() {
+                return Some(2);
+            }
+            if cause.is::<ScriptError>() {
+                return Some(78);
+            }
+            if cause.is::<MissingInput>() {
+                return Some(66);
+            }
+            if cause.is::<Unbalanced>() {
+                return Some(70);
+            }
+            if let Some(error) = cause.downcast_ref::<SourceError>() {
+                return Some(match error {
+                    SourceError::Missing(_) => 66,
+                    SourceError::BadData(_) => 65,
+                    SourceError::Unavailable(_) => 69,
+                    SourceError::Denied(_) => 77,
+                });
+            }
+            if let Some(error) = cause.downcast_ref::<JournalError>() {
+                return Some(match error {
+                    JournalError::Locked { .. } => 75,
+                    JournalError::ConfigChanged { .. } => 78,
+                    JournalError::Corrupt { .. } => 65,
+                    JournalError::Unbalanced(_) | JournalError::Refused { .. } => 70,
+                    JournalError::Fenced { .. } => 76,
+                    JournalError::Io { source, .. } => io(source.kind()),
+                });
+            }
+            if let Some(error) = cause.downcast_ref::<DataFusionError>() {
+                return Some(engine(error));
+            }
+            cause.downcast_ref::<std::io::Error>().map(|error| io(error.kind()))
+        })
+        .unwrap_or(70)
+}
+
+fn io(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => 77,
+        ErrorKind::NotFound => 66,
+        ErrorKind::BrokenPipe => BROKEN_PIPE,
+        _ => 74,
+    }
+}
+
+fn engine(error: &DataFusionError) -> u8 {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) | DataFusionError::IoError(_) => 74,
+        DataFusionError::Plan(_) | DataFusionError::SQL(_, _) | DataFusionError::SchemaError(_, _) => 78,
+        DataFusionError::ParquetError(_) | DataFusionError::ArrowError(_, _) | DataFusionError::Execution(_) => 65,
+        _ => 70,
+    }
+}
+
+/// The chain of causes, each part once.
+fn said_once(error: &Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain() {
+        let part = cause.to_string();
+        let part = part.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" ");
+        if !said.contains(&part) {
+            if !said.is_empty() {
+                said += ": ";
+            }
+            said += &part;
+        }
+    }
+    said
+}

@@ -1,0 +1,201 @@
+//! Flags that every run of f has.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use connector::{Hour, KafkaSettings};
+use runner::TimePolicy;
+use scan::Limits;
+
+use crate::exit::Usage;
+use crate::words::{bytes, microseconds, pair};
+
+/// Where rows come from and go to, which hours, and how time is told.
+#[derive(Args, Debug)]
+pub struct RunFlags {
+    /// An input, NAME=URI: a directory of dt=/hr= Parquet (or s3://…), files, - for standard input, kafka://host/topic
+    #[arg(long = "in", value_name = "NAME=URI", required = true)]
+    pub inputs: Vec<String>,
+    /// Where the output goes: a directory
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The first hour, UTC
+    #[arg(long, value_name = "HOUR", help_heading = "Range")]
+    pub from: Option<Hour>,
+    /// The hour after the last
+    #[arg(long, value_name = "HOUR", help_heading = "Range")]
+    pub to: Option<Hour>,
+    /// One hour
+    #[arg(long, conflicts_with_all = ["from", "to"], help_heading = "Range")]
+    pub hour: Option<Hour>,
+    /// One day, 2026-11-20
+    #[arg(long, conflicts_with_all = ["from", "to", "hour"], help_heading = "Range")]
+    pub day: Option<String>,
+    /// The watermark trails the newest event time of a source partition by this
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = microseconds, help_heading = "Time")]
+    pub watermark_delay: i64,
+    /// A window takes rows for this long after the watermark has passed its end
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = microseconds, help_heading = "Time")]
+    pub allowed_lateness: i64,
+    /// A source partition that is silent for this long holds the watermark no more
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = microseconds, help_heading = "Time")]
+    pub idle_timeout: i64,
+    /// Rows further ahead of their arrival are rejected
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds, help_heading = "Time")]
+    pub max_future: i64,
+    /// Go on with what comes later, for ever
+    #[arg(long, help_heading = "Stream")]
+    pub follow: bool,
+    /// Read an archive that ingest wrote in the order in which its rows arrived
+    #[arg(long, conflicts_with = "follow", help_heading = "Stream")]
+    pub replay: bool,
+    /// A micro-batch waits no longer than this
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration, help_heading = "Stream")]
+    pub interval: Duration,
+    /// Rows of a micro-batch at most
+    #[arg(long, value_name = "N", default_value_t = 50_000, help_heading = "Stream")]
+    pub max_rows: usize,
+    /// What was done is committed this often
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration, help_heading = "Stream")]
+    pub commit_interval: Duration,
+    /// The columns of an input: impressions, plays, infer, or a file with a line `name type` each
+    #[arg(long, value_name = "[NAME=]SCHEMA", help_heading = "Input")]
+    pub schema: Vec<String>,
+    /// How rows are written [default: by the files' names; Kafka and standard input: json]
+    #[arg(long, value_enum, help_heading = "Input")]
+    pub format: Option<Format>,
+    /// A setting of librdkafka
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Input")]
+    pub kafka: Vec<String>,
+    /// A setting of the S3 client: endpoint, region, allow_http, …
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Input")]
+    pub s3: Vec<(String, String)>,
+    /// Take hours that are not there, or not sealed, as they are
+    #[arg(long, help_heading = "Batch")]
+    pub allow_incomplete: bool,
+    /// Write hours again that are up to date
+    #[arg(long, help_heading = "Batch")]
+    pub force: bool,
+    /// Threads to use [default: all]
+    #[arg(long, value_name = "N", env = "RESCAN_THREADS", help_heading = "Machine")]
+    pub threads: Option<usize>,
+    /// Memory before operators spill, as 500M or 2G
+    #[arg(long, value_name = "BYTES", value_parser = bytes, env = "RESCAN_MEMORY_LIMIT", help_heading = "Machine")]
+    pub memory_limit: Option<usize>,
+    #[command(flatten)]
+    pub show: ShowFlags,
+}
+
+/// What a run says of itself.
+#[derive(Args, Debug)]
+pub struct ShowFlags {
+    /// Say what would be done, and write nothing
+    #[arg(long, help_heading = "Output")]
+    pub dry_run: bool,
+    /// Show f, its plan and its sources, and run nothing
+    #[arg(long, help_heading = "Output")]
+    pub explain: bool,
+    /// Print the report as JSON on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// How progress is shown: bars on a terminal, else lines
+    #[arg(long, value_enum, default_value_t, env = "RESCAN_PROGRESS", help_heading = "Output")]
+    pub progress: ProgressKind,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Json,
+    Csv,
+    Parquet,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressKind {
+    #[default]
+    Auto,
+    Bar,
+    Log,
+    Json,
+    None,
+}
+
+impl RunFlags {
+    /// The inputs by name; one URI without a name stands for the one input there is.
+    pub fn named(&self, names: &[&str]) -> Result<BTreeMap<String, String>> {
+        let mut named = BTreeMap::new();
+        for input in &self.inputs {
+            let (name, uri) = match (input.split_once('='), names) {
+                (Some((name, uri)), _) if !name.contains('/') => (name, uri),
+                (_, [name]) => (*name, input.as_str()),
+                _ => {
+                    return Err(
+                        Usage(format!("--in {input} has no name: write --in {}=URI", names.join("=URI --in "))).into()
+                    );
+                }
+            };
+            if !names.is_empty() && !names.contains(&name) {
+                return Err(Usage(format!("there is no input {name}: {} are", names.join(", "))).into());
+            }
+            if named.insert(name.to_owned(), uri.to_owned()).is_some() {
+                return Err(Usage(format!("--in {name} is there twice")).into());
+            }
+        }
+        match names.iter().find(|name| !named.contains_key(**name)) {
+            Some(missing) => Err(Usage(format!("input {missing} is missing: write --in {missing}=URI")).into()),
+            None => Ok(named),
+        }
+    }
+
+    /// The range that was asked for, half open.
+    pub fn range(&self) -> Result<(Option<Hour>, Option<Hour>)> {
+        if let Some(hour) = self.hour {
+            return Ok((Some(hour), Some(hour.plus(1))));
+        }
+        if let Some(day) = &self.day {
+            let first: Hour =
+                format!("{day}T00").parse().map_err(|_| Usage(format!("{day} is no day: write 2026-11-20")))?;
+            return Ok((Some(first), Some(first.plus(24))));
+        }
+        match (self.from, self.to) {
+            (Some(from), Some(to)) if from >= to => Err(Usage(format!("--from {from} is not before --to {to}")).into()),
+            range => Ok(range),
+        }
+    }
+
+    pub fn time(&self) -> TimePolicy {
+        TimePolicy {
+            watermark_delay: self.watermark_delay,
+            allowed_lateness: self.allowed_lateness,
+            idle_timeout: self.idle_timeout,
+            max_future: self.max_future,
+        }
+    }
+
+    pub fn limits(&self) -> Limits {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        Limits { threads: self.threads.unwrap_or(all).max(1), memory: self.memory_limit }
+    }
+
+    pub fn kafka(&self) -> Result<KafkaSettings> {
+        KafkaSettings::parse(&self.kafka)
+    }
+
+    /// The schema that was given for an input.
+    pub fn schema_of(&self, input: &str) -> Option<&str> {
+        let for_input = |given: &'_ String| match given.split_once('=') {
+            Some((name, _)) => name == input,
+            None => true,
+        };
+        self.schema
+            .iter()
+            .rev()
+            .find(|given| for_input(given))
+            .map(|given| given.split_once('=').map_or(given.as_str(), |pair| pair.1))
+    }
+}

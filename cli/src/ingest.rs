@@ -1,0 +1,56 @@
+//! `rescan ingest`: raw events to deduplicated, partitioned Parquet.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::Args;
+use scan::Literal;
+
+use crate::flags::RunFlags;
+use crate::launch::Plan;
+use crate::sql::script;
+use crate::words::microseconds;
+
+/// Every event once, in hourly Parquet partitions
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  rescan ingest --in raw/impressions.jsonl --schema impressions --out archive/impressions
+  rescan ingest --in kafka://localhost:9092/plays --schema plays --out archive/plays --follow
+  rescan ingest --in log.csv --select 'id as event_id, timestamp as ts, item' --where 'item > 0' --out archive/items")]
+pub struct Ingest {
+    #[command(flatten)]
+    run: RunFlags,
+    /// The column that identifies an event
+    #[arg(long, value_name = "COLUMN", default_value = "event_id")]
+    id: String,
+    /// The column that says when it happened
+    #[arg(long, value_name = "COLUMN", default_value = "ts")]
+    time: String,
+    /// A row repeats an event that is at most this much earlier
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds)]
+    dedup: i64,
+    /// Which rows to take, as a SQL condition
+    #[arg(long = "where", value_name = "SQL")]
+    filter: Option<String>,
+    /// Which columns to take, as a SQL select list
+    #[arg(long, value_name = "SQL")]
+    select: Option<String>,
+}
+
+impl Ingest {
+    pub fn plan(self) -> Result<Plan> {
+        let columns = [("event_id", &self.id), ("ts", &self.time)];
+        Ok(Plan {
+            command: "ingest".to_owned(),
+            script: script("ingest")?,
+            inputs: self.run.named(&["events"])?,
+            columns: columns.into_iter().map(|(name, column)| (name.to_owned(), vec![column.clone()])).collect(),
+            params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(self.dedup))]),
+            approximate: false,
+            time: self.time,
+            filter: self.filter,
+            select: self.select,
+            flags: self.run,
+        })
+    }
+}

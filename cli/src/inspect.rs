@@ -1,0 +1,85 @@
+//! `rescan inspect`: what an output holds, and how far its run has come.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use connector::{Hour, Location, list};
+use journal::{Epoch, look};
+use serde_json::{Value, json};
+
+use crate::show::{Table, time};
+
+/// What an output holds: partitions, ledger, watermark, state, late and rejected rows
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  rescan inspect joined
+  rescan inspect joined --json")]
+pub struct Inspect {
+    /// The output
+    out: String,
+    /// Print JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub async fn run(&self) -> Result<ExitCode> {
+        let location = Location::parse(&self.out, &BTreeMap::new())?;
+        let hours = list(&location, ..).await?;
+        let epoch = self.last_epoch()?;
+        let partitions: Vec<(Hour, bool, Option<u64>, u64)> = hours
+            .iter()
+            .map(|(hour, files)| {
+                let bytes = files.files.iter().map(|file| file.bytes).sum();
+                (*hour, files.sealed, files.success.as_ref().map(|success| success.rows), bytes)
+            })
+            .collect();
+        if partitions.is_empty() && epoch.is_none() {
+            return Err(connector::SourceError::Missing(format!("{} holds no output of rescan", self.out)).into());
+        }
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&as_json(&partitions, epoch.as_ref()))?);
+        } else {
+            print(&partitions, epoch.as_ref());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The last epoch of the stream's journal, where there is one.
+    fn last_epoch(&self) -> Result<Option<Epoch>> {
+        let chain = PathBuf::from(&self.out).join("_rescan/journal/stream");
+        let facts =
+            look(&chain, &BTreeMap::new()).with_context(|| format!("read the journal in {}", chain.display()))?;
+        facts.newest.transpose().map_err(|why| anyhow::anyhow!("the journal in {}: {why}", chain.display()))
+    }
+}
+
+fn as_json(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>) -> Value {
+    let partition = |(hour, sealed, rows, bytes): &(Hour, bool, Option<u64>, u64)| json!({ "hour": hour.to_string(), "sealed": sealed, "rows": rows, "bytes": bytes });
+    json!({
+        "partitions": partitions.iter().map(partition).collect::<Vec<_>>(),
+        "epoch": epoch.map(|epoch| epoch.number),
+        "watermark": epoch.and_then(|epoch| epoch.watermark).map(time),
+        "ledger": epoch.map(|epoch| &epoch.ledger),
+        "sources": epoch.map(|epoch| &epoch.sources),
+        "open": epoch.map(|epoch| &epoch.open),
+        "state": epoch.map(|epoch| &epoch.state),
+    })
+}
+
+fn print(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>) {
+    let mut table = Table::new(&["hour", "sealed", "rows", "bytes"]);
+    for (hour, sealed, rows, bytes) in partitions {
+        let rows = rows.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
+        table.row([hour.to_string(), if *sealed { "yes" } else { "no" }.to_owned(), rows, bytes.to_string()]);
+    }
+    print!("{table}");
+    let Some(epoch) = epoch else { return };
+    let watermark = epoch.watermark.map_or_else(|| "none yet".to_owned(), time);
+    let state: u64 = epoch.state.iter().map(|file| file.rows).sum();
+    println!("\nepoch {}, watermark {watermark}, {state} rows of state, {} hours open", epoch.number, epoch.open.len());
+    print!("{}", crate::show::ledger(&epoch.ledger));
+}

@@ -1,0 +1,76 @@
+//! `rescan join`: plays with the impressions they came from.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use scan::Literal;
+
+use crate::flags::RunFlags;
+use crate::launch::Plan;
+use crate::sql::script;
+use crate::words::{columns, microseconds};
+
+/// Plays with the impressions they came from
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  rescan join --in impressions=archive/impressions --in plays=archive/plays --out joined --day 2026-11-20
+  rescan join --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --out joined --type left
+  rescan join --in impressions=kafka://localhost:9092/impressions --in plays=kafka://localhost:9092/plays --out joined --follow")]
+pub struct Join {
+    #[command(flatten)]
+    run: RunFlags,
+    /// The columns that a play and its impression share
+    #[arg(long, value_name = "COLUMN,…", default_value = "request_id")]
+    on: String,
+    /// A play comes after its impression by at most this
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = microseconds)]
+    within: i64,
+    /// Which rows stand without a partner
+    #[arg(long = "type", value_enum, default_value_t, value_name = "TYPE")]
+    kind: Kind,
+    /// The column that says when an event happened
+    #[arg(long, value_name = "COLUMN", default_value = "ts")]
+    time: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Kind {
+    /// Pairs
+    #[default]
+    Inner,
+    /// Pairs, and impressions without a play
+    Left,
+    /// Pairs, and plays without an impression
+    Right,
+    /// Pairs, and all rows without a partner
+    Full,
+    /// Impressions with a play
+    Semi,
+    /// Impressions without a play
+    Anti,
+}
+
+impl Join {
+    pub fn plan(self) -> Result<Plan> {
+        let kind = self.kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        Ok(Plan {
+            command: "join".to_owned(),
+            script: script("join")?,
+            inputs: self.run.named(&["impressions", "plays"])?,
+            columns: BTreeMap::from([
+                ("request_id".to_owned(), columns(&self.on)?),
+                ("ts".to_owned(), vec![self.time.clone()]),
+            ]),
+            params: BTreeMap::from([
+                ("within".to_owned(), Literal::Interval(self.within)),
+                ("type".to_owned(), Literal::Text(kind)),
+            ]),
+            approximate: false,
+            time: self.time,
+            filter: None,
+            select: None,
+            flags: self.run,
+        })
+    }
+}

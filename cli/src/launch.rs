@@ -1,0 +1,209 @@
+//! From a planned command to a run: binds the script to its inputs, chooses the runner by the sources, reports.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use journal::Sum;
+use runner::{Cut, Job, Range, Report, batch, extent, stream};
+use scan::{Binding, Literal, Scan, Script};
+
+use crate::exit::Usage;
+use crate::flags::RunFlags;
+use crate::open::{Opened, open};
+use crate::show::{Show, report};
+
+/// What a command line means.
+pub struct Plan {
+    pub command: String,
+    pub script: Script,
+    pub inputs: BTreeMap<String, String>,
+    /// Columns in place of the script's.
+    pub columns: BTreeMap<String, Vec<String>>,
+    pub params: BTreeMap<String, Literal>,
+    pub approximate: bool,
+    /// The event time column of the inputs.
+    pub time: String,
+    /// `--where` and `--select`.
+    pub filter: Option<String>,
+    pub select: Option<String>,
+    pub flags: RunFlags,
+}
+
+/// Runs a plan to its end.
+pub async fn launch(plan: Plan) -> Result<ExitCode> {
+    refuse_overlap(&plan)?;
+    let opened = open(&plan).await?;
+    let binding = Binding {
+        inputs: opened.schemas(),
+        columns: plan.columns.clone(),
+        params: plan.params.clone(),
+        approximate: plan.approximate,
+    };
+    let scan = Scan::new(&plan.script, &binding).await?;
+    if plan.flags.show.explain {
+        explain(&plan, &scan, &opened);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let job = Job {
+        command: plan.command.clone(),
+        config: config(&plan, &opened),
+        out: plan.flags.out.clone(),
+        time: plan.flags.time(),
+        limits: plan.flags.limits(),
+        stop: stop_on_signal(),
+        scan,
+    };
+    match opened {
+        Opened::Batch(roots, _) => {
+            let range = range(&plan, &roots).await?;
+            if plan.flags.show.dry_run {
+                eprintln!(
+                    "would run {} for {} up to {}, into {}",
+                    plan.command,
+                    range.from,
+                    range.to,
+                    job.out.display()
+                );
+                return Ok(ExitCode::SUCCESS);
+            }
+            let mut show = Show::new(&plan.flags.show, &plan.command);
+            let done = batch(Arc::new(job), roots, range, |progress| show.progress(progress)).await?;
+            drop(show);
+            finish(&plan, &done)
+        }
+        Opened::Stream(feeds, _) => {
+            if plan.flags.show.dry_run {
+                eprintln!("would run {} over {}, into {}", plan.command, uris(&plan), job.out.display());
+                return Ok(ExitCode::SUCCESS);
+            }
+            let cut = Cut {
+                rows_max: plan.flags.max_rows.max(1),
+                interval: plan.flags.interval,
+                commit_interval: plan.flags.commit_interval,
+                pending_rows_max: plan.flags.memory_limit.map_or(4_000_000, |bytes| bytes / 1024),
+            };
+            let mut show = Show::new(&plan.flags.show, &plan.command);
+            let done = stream(&job, feeds, cut, |progress| show.progress(progress)).await?;
+            drop(show);
+            finish(&plan, &done)
+        }
+    }
+}
+
+fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
+    report(plan.flags.show.json, &plan.command, &plan.flags.out, done)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn uris(plan: &Plan) -> String {
+    plan.inputs.values().cloned().collect::<Vec<_>>().join(", ")
+}
+
+/// Reading what one writes would never end, or end wrong.
+fn refuse_overlap(plan: &Plan) -> Result<()> {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let out = whole(&plan.flags.out);
+    for uri in plan.inputs.values().filter(|uri| !uri.contains("://") && *uri != "-") {
+        let input = whole(Path::new(uri));
+        if input.starts_with(&out) || out.starts_with(&input) && input.is_dir() {
+            return Err(Usage(format!(
+                "--out {} and --in {uri} overlap: give the output a directory of its own",
+                out.display()
+            ))
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The hours that were asked for, or all that every input has.
+async fn range(plan: &Plan, roots: &BTreeMap<String, connector::Location>) -> Result<Range> {
+    let (mut from, mut to) = plan.flags.range()?;
+    if from.is_none() || to.is_none() {
+        let mut whole: Option<(connector::Hour, connector::Hour)> = None;
+        for root in roots.values() {
+            let Some((first, end)) = extent(root).await? else { continue };
+            whole = Some(whole.map_or((first, end), |(from, to)| (from.min(first), to.max(end))));
+        }
+        let (first, end) = whole.context("the inputs have no hours")?;
+        (from, to) = (from.or(Some(first)), to.or(Some(end)));
+    }
+    let (from, to) = from.zip(to).context("a range has two ends")?;
+    let given = plan.flags.from.is_some() || plan.flags.hour.is_some() || plan.flags.day.is_some();
+    // Of a range that nobody gave, an input may lack an hour: it has no events then.
+    Ok(Range { from, to, allow_incomplete: plan.flags.allow_incomplete || !given, force: plan.flags.force })
+}
+
+/// What gives the results: another value of any of these gives others.
+fn config(plan: &Plan, opened: &Opened) -> BTreeMap<String, String> {
+    let flags = &plan.flags;
+    let mut config = BTreeMap::from([
+        ("command".to_owned(), plan.command.clone()),
+        ("script".to_owned(), Sum::of(plan.script.text.as_bytes()).checksum),
+        ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("where".to_owned(), plan.filter.clone().unwrap_or_default()),
+        ("select".to_owned(), plan.select.clone().unwrap_or_default()),
+        ("approximate".to_owned(), plan.approximate.to_string()),
+        ("time".to_owned(), plan.time.clone()),
+    ]);
+    config.extend(plan.params.iter().map(|(name, value)| (format!("param {name}"), format!("{value:?}"))));
+    config.extend(plan.columns.iter().map(|(name, columns)| (format!("column {name}"), columns.join(","))));
+    config.extend(opened.schemas().iter().map(|(name, schema)| {
+        let columns: Vec<String> =
+            schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+        (format!("schema {name}"), columns.join(", "))
+    }));
+    if matches!(opened, Opened::Stream(..)) {
+        config.extend(plan.inputs.iter().map(|(name, uri)| (format!("in {name}"), uri.clone())));
+        let times = [
+            ("--watermark-delay", flags.watermark_delay),
+            ("--allowed-lateness", flags.allowed_lateness),
+            ("--max-future", flags.max_future),
+        ];
+        config.extend(times.map(|(flag, us)| (flag.to_owned(), format!("{us} µs"))));
+    }
+    config
+}
+
+fn explain(plan: &Plan, scan: &Scan, opened: &Opened) {
+    println!("{}", scan.script().text.trim_end());
+    println!(
+        "\n-- sources: {}, as {}",
+        uris(plan),
+        if matches!(opened, Opened::Batch(..)) { "batch" } else { "stream" }
+    );
+    println!("-- the plan of one step");
+    print!("{}", scan.explain());
+}
+
+/// The first signal asks the run to stop after its epoch; the second ends it at once, as safe as kill -9.
+fn stop_on_signal() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let set = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            signalled().await;
+            if set.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            eprintln!("rescan: stopping after this epoch; once more stops at once");
+        }
+    });
+    stop
+}
+
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

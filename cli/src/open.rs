@@ -1,0 +1,151 @@
+//! From URIs to sources: what a URI names says which runner reads it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use arrow::datatypes::{Schema, SchemaRef};
+use connector::{
+    Decoder, FileFormat, FileOptions, FileSource, KafkaSource, KafkaTopic, Location, ReplaySource, Source, TextFormat,
+    is_partitioned,
+};
+use runner::Feed;
+use scan::Door;
+
+use crate::exit::Usage;
+use crate::flags::Format;
+use crate::launch::Plan;
+
+/// The inputs of a run, all for one runner.
+pub enum Opened {
+    /// Hours of Parquet.
+    Batch(BTreeMap<String, Location>, BTreeMap<String, SchemaRef>),
+    /// Rows as they come.
+    Stream(Vec<Feed>, BTreeMap<String, SchemaRef>),
+}
+
+impl Opened {
+    /// The columns of each input.
+    pub fn schemas(&self) -> BTreeMap<String, SchemaRef> {
+        match self {
+            Opened::Batch(_, schemas) | Opened::Stream(_, schemas) => schemas.clone(),
+        }
+    }
+}
+
+/// Opens the inputs of a plan.
+pub async fn open(plan: &Plan) -> Result<Opened> {
+    let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
+    let mut archives = BTreeMap::new();
+    for (name, uri) in &plan.inputs {
+        if uri == "-" || uri.starts_with("kafka://") {
+            continue;
+        }
+        let location = Location::parse(uri, &options)?;
+        let file = location.local_path().is_some_and(|path| path.is_file());
+        if !file && is_partitioned(&location).await? {
+            archives.insert(name.clone(), location);
+        }
+    }
+    let streamed = plan.flags.replay || plan.flags.follow || archives.len() < plan.inputs.len();
+    if !streamed && plan.filter.is_none() && plan.select.is_none() {
+        return batch(archives).await;
+    }
+    let (mut feeds, mut schemas) = (Vec::new(), BTreeMap::new());
+    for (name, uri) in &plan.inputs {
+        let source: Box<dyn Source> = match archives.get(name) {
+            Some(location) => {
+                let (from, to) = plan.flags.range()?;
+                let bounds = (
+                    from.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included),
+                    to.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded),
+                );
+                Box::new(ReplaySource::open(location, bounds, plan.flags.memory_limit.unwrap_or(1 << 30)).await?)
+            }
+            None if uri.starts_with("kafka://") => Box::new(kafka(plan, name, uri).await?),
+            None => Box::new(FileSource::open(uri, file_options(plan, name, uri)?)?),
+        };
+        let door = match (&plan.select, &plan.filter) {
+            (None, None) => None,
+            (select, filter) => Some(Door::new(&source.schema(), select.as_deref(), filter.as_deref()).await?),
+        };
+        schemas.insert(name.clone(), door.as_ref().map_or_else(|| source.schema(), Door::schema));
+        feeds.push(Feed { input: name.clone(), time: plan.time.clone(), source, door });
+    }
+    Ok(Opened::Stream(feeds, schemas))
+}
+
+async fn batch(archives: BTreeMap<String, Location>) -> Result<Opened> {
+    let mut schemas = BTreeMap::new();
+    for (name, location) in &archives {
+        let hours = connector::list(location, ..).await?;
+        let files: Vec<_> = hours.into_values().flat_map(|hour| hour.files).collect();
+        schemas.insert(
+            name.clone(),
+            connector::schema_of(location, &files).await.with_context(|| format!("input {name}"))?,
+        );
+    }
+    Ok(Opened::Batch(archives, schemas))
+}
+
+async fn kafka(plan: &Plan, name: &str, uri: &str) -> Result<KafkaSource> {
+    let schema = match given(plan, name)? {
+        Some(schema) => schema,
+        None => connector::builtin(name)
+            .with_context(|| Usage(format!("input {name} needs --schema: a topic does not say what it holds")))?,
+    };
+    let format = match plan.flags.format {
+        None | Some(Format::Json) => TextFormat::Json,
+        Some(Format::Csv) => TextFormat::Csv,
+        Some(Format::Parquet) => return Err(Usage("--format parquet is for files".to_owned()).into()),
+    };
+    let time = raw_time(plan, &schema);
+    let decoder = || Decoder::new(format, &schema, &time);
+    KafkaSource::open(KafkaTopic::parse(uri)?, &plan.flags.kafka()?, plan.flags.follow, decoder).await
+}
+
+fn file_options(plan: &Plan, name: &str, uri: &str) -> Result<FileOptions> {
+    let format = plan.flags.format.map(|format| match format {
+        Format::Json => FileFormat::Text(TextFormat::Json),
+        Format::Csv => FileFormat::Text(TextFormat::Csv),
+        Format::Parquet => FileFormat::Parquet,
+    });
+    let asked = plan.flags.schema_of(name);
+    let schema = match given(plan, name)? {
+        Some(schema) => schema,
+        None if asked.is_none() && connector::builtin(name).is_some() => {
+            connector::builtin(name).unwrap_or_else(Schema::empty)
+        }
+        None => {
+            let time = plan.select.as_deref().and_then(|select| Door::source_of(select, &plan.time));
+            let schema = connector::inferred(uri, format, time.as_deref().unwrap_or(&plan.time))?;
+            eprintln!(
+                "rescan: the schema of {uri}, inferred; correct it in a file and pass --schema FILE\n{}",
+                connector::print_schema(&schema)
+            );
+            schema
+        }
+    };
+    Ok(FileOptions { time: raw_time(plan, &schema), schema, format, follow: plan.flags.follow })
+}
+
+/// The event time before `--select`, which may give it another name.
+fn raw_time(plan: &Plan, schema: &Schema) -> String {
+    if schema.field_with_name(&plan.time).is_ok() {
+        return plan.time.clone();
+    }
+    plan.select.as_deref().and_then(|select| Door::source_of(select, &plan.time)).unwrap_or_else(|| plan.time.clone())
+}
+
+/// The schema that `--schema` names for an input; `None` where it is to be inferred.
+fn given(plan: &Plan, input: &str) -> Result<Option<Schema>> {
+    let Some(given) = plan.flags.schema_of(input) else { return Ok(None) };
+    if given == "infer" {
+        return Ok(None);
+    }
+    if let Some(schema) = connector::builtin(given) {
+        return Ok(Some(schema));
+    }
+    let text = std::fs::read_to_string(Path::new(given)).with_context(|| format!("read --schema {given}"))?;
+    Ok(Some(connector::parse_schema(&text).with_context(|| format!("--schema {given}"))?))
+}

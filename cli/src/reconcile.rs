@@ -1,0 +1,98 @@
+//! `rescan reconcile`: proves that batch and stream agree, or tells every row on which they do not.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use connector::{Hour, Location};
+use runner::{ReconcileOptions, Summary, reconcile};
+
+use crate::exit::Usage;
+use crate::words::{columns, pair};
+
+/// Proves that two outputs agree, or tells every row on which they do not
+#[derive(Args, Debug)]
+#[command(after_help = "Exit codes: 0 equal, 1 every difference is explained, 3 some are not.
+
+Examples:
+  rescan reconcile --batch joined --stream joined-stream
+  rescan reconcile --batch a --stream b --key event_id --tolerance score=1e-9 --json")]
+pub struct Reconcile {
+    /// The batch run's output
+    #[arg(long, value_name = "URI")]
+    batch: String,
+    /// The stream run's output
+    #[arg(long, value_name = "URI")]
+    stream: String,
+    /// The columns that tell rows apart [default: those that the outputs name]
+    #[arg(long, value_name = "COLUMN,…")]
+    key: Option<String>,
+    /// Numbers of a column this close are explained
+    #[arg(long, value_name = "COLUMN=X", value_parser = pair)]
+    tolerance: Vec<(String, String)>,
+    /// The first hour, UTC
+    #[arg(long, value_name = "HOUR")]
+    from: Option<Hour>,
+    /// The hour after the last
+    #[arg(long, value_name = "HOUR")]
+    to: Option<Hour>,
+    /// Print differences and summary as JSON lines
+    #[arg(long)]
+    json: bool,
+    /// A setting of the S3 client
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    s3: Vec<(String, String)>,
+}
+
+impl Reconcile {
+    pub async fn run(&self) -> Result<ExitCode> {
+        let s3: BTreeMap<String, String> = self.s3.iter().cloned().collect();
+        let mut tolerance = BTreeMap::new();
+        for (column, value) in &self.tolerance {
+            let value =
+                value.parse().map_err(|_| Usage(format!("--tolerance {column}={value}: {value} is no number")))?;
+            tolerance.insert(column.clone(), value);
+        }
+        let key = self.key.as_deref().map(columns).transpose()?;
+        let options = ReconcileOptions { key, tolerance, from: self.from, to: self.to, ..ReconcileOptions::default() };
+        let (batch, stream) = (Location::parse(&self.batch, &s3)?, Location::parse(&self.stream, &s3)?);
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        let json = self.json;
+        let summary = reconcile(&batch, &stream, &options, |difference| {
+            if json {
+                writeln!(out, "{}", serde_json::to_string(&difference)?)?;
+                return Ok(());
+            }
+            let key: Vec<String> = difference.key.iter().map(|(column, value)| format!("{column}={value}")).collect();
+            let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+            let (batch, stream) = (value(&difference.batch), value(&difference.stream));
+            let (hour, key, column, cause) = (difference.hour, key.join(" "), &difference.column, difference.cause);
+            writeln!(out, "{hour}  {key}  {column}  batch {batch}  stream {stream}  {cause}")?;
+            Ok(())
+        })
+        .await?;
+        if json {
+            writeln!(out, "{}", serde_json::to_string(&summary)?)?;
+        }
+        out.flush()?;
+        verdict(&summary);
+        Ok(ExitCode::from(summary.exit_code()))
+    }
+}
+
+fn verdict(summary: &Summary) {
+    let differences: u64 = summary.differences.values().sum();
+    eprintln!(
+        "reconcile: {} hours ({} equal by checksum), {} batch rows, {} stream rows, {} equal, {differences} differences",
+        summary.partitions,
+        summary.partitions_equal_by_checksum,
+        summary.rows_batch,
+        summary.rows_stream,
+        summary.rows_equal
+    );
+    for (cause, count) in &summary.differences {
+        eprintln!("  {cause}: {count}");
+    }
+}

@@ -1,0 +1,51 @@
+//! `rescan run`: a script of the user's own, with the same guarantees.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use scan::Script;
+
+use crate::flags::RunFlags;
+use crate::launch::Plan;
+use crate::words::{literal, pair};
+
+/// A SQL script of your own as f, with the same runners and guarantees
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  rescan sql join > mine.sql
+  rescan run mine.sql --in impressions=archive/impressions --in plays=archive/plays --param within=1h --out joined")]
+pub struct Run {
+    /// The script; `rescan sql COMMAND` prints one to begin with
+    #[arg(value_name = "SCRIPT")]
+    script: PathBuf,
+    #[command(flatten)]
+    run: RunFlags,
+    /// A value of the script's `param` in place of its own
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    param: Vec<(String, String)>,
+    /// The event time column of the inputs
+    #[arg(long, value_name = "COLUMN", default_value = "ts")]
+    time: String,
+}
+
+impl Run {
+    pub fn plan(self) -> Result<Plan> {
+        let path = &self.script;
+        let text = std::fs::read_to_string(path).with_context(|| format!("read script {}", path.display()))?;
+        let name = path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        Ok(Plan {
+            command: name,
+            script: Script::parse(&path.to_string_lossy(), &text)?,
+            inputs: self.run.named(&[])?,
+            columns: BTreeMap::new(),
+            params: self.param.into_iter().map(|(name, value)| (name, literal(&value))).collect(),
+            approximate: false,
+            time: self.time,
+            filter: None,
+            select: None,
+            flags: self.run,
+        })
+    }
+}

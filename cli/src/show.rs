@@ -1,0 +1,187 @@
+//! What a person sees: progress, tables, the report of a run. Data goes to standard output, all this to standard error.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use journal::Ledger;
+use runner::{Progress, Report};
+
+use crate::flags::{ProgressKind, ShowFlags};
+
+/// Without a terminal a line this often, so that a run under cron is never silent for a minute.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows progress until it is dropped.
+pub struct Show {
+    kind: ProgressKind,
+    bar: Option<ProgressBar>,
+    command: String,
+    begun: Instant,
+    shown: Instant,
+}
+
+impl Show {
+    pub fn new(flags: &ShowFlags, command: &str) -> Show {
+        let terminal = std::io::stderr().is_terminal();
+        let kind = match flags.progress {
+            ProgressKind::Auto if terminal => ProgressKind::Bar,
+            ProgressKind::Auto => ProgressKind::Log,
+            kind => kind,
+        };
+        let bar = (kind == ProgressKind::Bar).then(|| {
+            let style = ProgressStyle::with_template("{prefix:>10} {spinner} {elapsed} {msg}");
+            let bar = ProgressBar::new_spinner().with_prefix(command.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            if let Ok(style) = style { bar.with_style(style) } else { bar }
+        });
+        Show { kind, bar, command: command.to_owned(), begun: Instant::now(), shown: Instant::now() }
+    }
+
+    pub fn progress(&mut self, progress: &Progress) {
+        let line = || {
+            let rate = progress.rows as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+            let hours = match progress.hours {
+                (done, Some(all)) => format!("{done} of {all} hours"),
+                (done, None) => format!("{done} hours sealed"),
+            };
+            let watermark = progress.watermark.filter(|us| *us != i64::MAX);
+            let watermark = watermark.map_or_else(String::new, |us| format!(", watermark {}", time(us)));
+            format!(
+                "{} rows, {}/s, {hours}{watermark}, {} rows of state",
+                count(progress.rows),
+                count(rate as u64),
+                count(progress.state_rows)
+            )
+        };
+        match (&self.bar, self.kind) {
+            (Some(bar), _) => bar.set_message(line()),
+            (None, ProgressKind::Log) if self.shown.elapsed() >= LINE_EVERY => {
+                eprintln!("{}: {}", self.command, line());
+                self.shown = Instant::now();
+            }
+            (None, ProgressKind::Json) if self.shown.elapsed() >= Duration::from_secs(1) => {
+                let watermark = progress.watermark.map(time);
+                let hours = progress.hours.0;
+                eprintln!(
+                    "{}",
+                    serde_json::json!({ "rows": progress.rows, "hours": hours, "watermark": watermark, "state_rows": progress.state_rows })
+                );
+                self.shown = Instant::now();
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Says what a run did.
+pub fn report(json: bool, command: &str, out: &Path, done: &Report) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(done)?);
+    }
+    if done.sealed.is_empty() && done.epochs == 0 && done.up_to_date > 0 {
+        eprintln!("{command}: up to date");
+        return Ok(());
+    }
+    let stopped = if done.stopped { ", stopped before the end: run it again to go on" } else { "" };
+    eprintln!("{command}: {} rows in {} hours, in {}{stopped}", count(done.rows), done.sealed.len(), out.display());
+    eprint!("{}", ledger(&done.ledger));
+    Ok(())
+}
+
+/// The inputs' rows by their fate.
+pub fn ledger(ledger: &BTreeMap<String, Ledger>) -> Table {
+    let mut table = Table::new(&["input", "read", "accepted", "duplicate", "late", "rejected", "filtered"]);
+    for (input, l) in ledger {
+        let counts = [l.read, l.accepted, l.duplicate, l.late, l.rejected, l.filtered];
+        let mut row = vec![input.clone()];
+        row.extend(counts.map(count));
+        table.rows.push(row);
+    }
+    table
+}
+
+/// Rows of text; the first column to the left, the others to the right.
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub fn new(head: &[&str]) -> Table {
+        Table { rows: vec![head.iter().map(|name| (*name).to_owned()).collect()] }
+    }
+
+    pub fn row<const N: usize>(&mut self, row: [String; N]) {
+        self.rows.push(row.into());
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width =
+            |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        for row in &self.rows {
+            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
+            writeln!(f, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// With commas between thousands.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Event time as people write it, UTC.
+pub fn time(us: i64) -> String {
+    if us == i64::MAX {
+        return "the end of input".to_owned();
+    }
+    let hour = connector::Hour::of(us);
+    let rest = (us - hour.start_us()) / 1_000_000;
+    format!("{hour}:{:02}:{:02}", rest / 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(time(1_700_000_000_000_000), "2023-11-14T22:13:20");
+    }
+
+    #[test]
+    fn tables_align() {
+        let mut table = Table::new(&["a", "rows"]);
+        table.row(["long name".to_owned(), "7".to_owned()]);
+        assert_eq!(table.to_string(), "  a          rows\n  long name     7\n");
+    }
+}

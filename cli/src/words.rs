@@ -1,0 +1,94 @@
+//! Words of the command line to values.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Command;
+use scan::Literal;
+
+use crate::exit::Usage;
+
+/// `30m`, `2h`, `0`: microseconds.
+pub fn microseconds(text: &str) -> Result<i64, String> {
+    let duration = humantime::parse_duration(text).map_err(|e| format!("{e}: write 90s, 30m, 2h or 1day"))?;
+    i64::try_from(duration.as_micros()).map_err(|_| "too long".to_owned())
+}
+
+/// `512M`, `2GiB`, `1000000`: bytes.
+pub fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err("write bytes as 500M or 2G".to_owned()),
+    };
+    let number: usize = number.parse().map_err(|_| "write bytes as 500M or 2G".to_owned())?;
+    number.checked_shl(shift).filter(|bytes| bytes >> shift == number).ok_or_else(|| "too large".to_owned())
+}
+
+/// `NAME=VALUE`.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `a,b`: columns.
+pub fn columns(text: &str) -> Result<Vec<String>> {
+    let columns: Vec<String> = text.split(',').map(|column| column.trim().to_owned()).collect();
+    if columns.iter().any(String::is_empty) {
+        return Err(Usage(format!("{text:?} names no columns: write a,b")).into());
+    }
+    Ok(columns)
+}
+
+/// A script's parameter, by what it looks like: a number, true or false, a duration, else text.
+pub fn literal(text: &str) -> Literal {
+    if let Ok(integer) = text.parse() {
+        return Literal::Integer(integer);
+    }
+    if let Ok(bool) = text.parse() {
+        return Literal::Bool(bool);
+    }
+    microseconds(text).map_or_else(|_| Literal::Text(text.to_owned()), Literal::Interval)
+}
+
+/// Prints a manual page.
+pub fn man(command: Command, name: Option<&str>) -> Result<ExitCode> {
+    let command = match name {
+        None => command,
+        Some(name) => {
+            let found = command.find_subcommand(name).with_context(|| Usage(format!("there is no command {name}")))?;
+            found.clone()
+        }
+    };
+    clap_mangen::Man::new(command).render(&mut std::io::stdout())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(microseconds("30m"), Ok(1_800_000_000));
+        assert_eq!(microseconds("0"), Ok(0));
+        assert!(microseconds("soon").is_err());
+        assert_eq!(bytes("64M"), Ok(64 << 20));
+        assert_eq!(bytes("2GiB"), Ok(2 << 30));
+        assert_eq!(bytes("17"), Ok(17));
+        assert!(bytes("many").is_err());
+        assert!(bytes("99999999999G").is_err());
+    }
+
+    #[test]
+    fn parameters_are_what_they_look_like() {
+        assert_eq!(literal("7"), Literal::Integer(7));
+        assert_eq!(literal("true"), Literal::Bool(true));
+        assert_eq!(literal("90s"), Literal::Interval(90_000_000));
+        assert_eq!(literal("left"), Literal::Text("left".to_owned()));
+    }
+}

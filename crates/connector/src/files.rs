@@ -1,0 +1,231 @@
+//! Files as a stream: one file, a directory of them, or standard input, each one source partition.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+
+use anyhow::{Context, Result, bail, ensure};
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+
+use crate::ahead::{Ahead, Found};
+use crate::block::Block;
+use crate::decode::{Decoder, TextFormat};
+use crate::failure::failed;
+use crate::fault::SourceError;
+use crate::infer::infer;
+use crate::input::{FileFormat, Input};
+use crate::line::Rows;
+use crate::parquet_file;
+use crate::position;
+use crate::source::{Offset, Poll, Source};
+use crate::walk::{Shape, Walk};
+
+/// How files are to be read.
+#[derive(Clone, Debug)]
+pub struct FileOptions {
+    /// The columns that rows are decoded to.
+    pub schema: Schema,
+    /// The event time among them.
+    pub time: String,
+    /// Of every file, whatever it is called; `None` for what the names end in, and JSON from standard input.
+    pub format: Option<FileFormat>,
+    /// Whether to wait for more rows at the end, and for more files. Files are taken in the order of their names, and
+    /// of the last one only whole lines.
+    pub follow: bool,
+}
+
+/// The rows of files in order. `_topic` is the name of the file, `_offset` the row in it, counted from 0, and
+/// `_arrived_at` the file's time of change; standard input is `-` and has none.
+///
+/// With `follow`, files must come in the order of their names: one that comes too late, or grows after a later one was
+/// begun, is an error and never skipped. That is seen while the source lives; between two runs nobody looks.
+pub struct FileSource {
+    schema: SchemaRef,
+    partitions: [String; 1],
+    /// Whether reading on may block.
+    pipe: bool,
+    follow: bool,
+    /// Not yet started.
+    walk: Option<Walk>,
+    ahead: Option<Ahead>,
+    /// What the last block held beyond the rows asked for.
+    rest: Option<Block>,
+    finished: bool,
+}
+
+impl FileSource {
+    /// Opens `input`: a path, or `-`.
+    ///
+    /// # Errors
+    /// [`SourceError::Missing`] where there is no such path or the directory is empty (and not followed);
+    /// [`SourceError::BadData`] for a file whose format is not known; a schema that cannot be decoded.
+    pub fn open(input: &str, options: FileOptions) -> Result<Self> {
+        let follow = options.follow;
+        // Refused at once, though the decoders come later.
+        Decoder::new(TextFormat::Json, &options.schema, &options.time)?;
+        let schema = position::with_positions(&options.schema);
+        let shape = Shape { schema: options.schema, time: options.time, format: options.format };
+        let walk = match input {
+            "-" => Walk::pipe(Box::new(io::stdin()), shape),
+            path => Walk::new(path, shape, follow)?,
+        };
+        Ok(Self::over(input, schema, walk, follow))
+    }
+
+    fn over(input: &str, schema: SchemaRef, walk: Walk, follow: bool) -> Self {
+        let (partitions, pipe) = ([input.to_owned()], input == "-");
+        let follow = follow && !pipe;
+        Self { schema, partitions, pipe, follow, walk: Some(walk), ahead: None, rest: None, finished: false }
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn partitions(&self) -> &[String] {
+        &self.partitions
+    }
+
+    async fn seek(&mut self, offsets: &BTreeMap<String, Offset>) -> Result<()> {
+        let walk = self.walk.as_mut().context("seek after the first read")?;
+        offsets.get(&self.partitions[0]).map_or(Ok(()), |offset| walk.seek(offset))
+    }
+
+    async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll> {
+        ensure!(partition == 0, "files have one source partition, not {partition}");
+        if let Some(walk) = self.walk.take() {
+            self.ahead = Some(Ahead::start(walk)?);
+        }
+        if self.rest.is_none() && !self.finished {
+            let ahead = self.ahead.as_mut().context("files that could not be opened")?;
+            match ahead.next(rows_max, !self.pipe).await? {
+                Found::Block(block) => self.rest = Some(block),
+                Found::End if self.follow => return Ok(Poll::Waiting),
+                Found::End => self.finished = true,
+                Found::NotYet => return Ok(Poll::Waiting),
+            }
+        }
+        let Some(block) = &mut self.rest else { return Ok(Poll::Finished) };
+        let chunk = block.take(rows_max);
+        if block.is_empty() {
+            self.rest = None;
+        }
+        Ok(Poll::Chunk(chunk))
+    }
+}
+
+/// The schema that the first rows of `input` suggest (of Parquet, what the file says): show it to the user, who can
+/// save and correct it. `time` is made a timestamp.
+///
+/// # Errors
+/// As [`FileSource::open`]; standard input, which cannot be read twice; no column `time`.
+pub fn inferred(input: &str, format: Option<FileFormat>, time: &str) -> Result<Schema> {
+    const SAMPLE: usize = 1000;
+    ensure!(input != "-", "the schema of standard input cannot be inferred: give one with --schema");
+    let files = Input::new(input)?.files(format)?;
+    let Some(file) = files.first() else {
+        bail!(SourceError::Missing(format!("{input} holds no file to infer a schema from: give one with --schema")));
+    };
+    let FileFormat::Text(format) = file.format else { return parquet_file::infer(file, time) };
+    let said = |e| failed(format!("read {}", file.path.display()), e);
+    let mut rows = Rows::new(File::open(&file.path).map_err(said)?, format, 0);
+    let mut sample = Vec::new();
+    while sample.len() < SAMPLE {
+        let Some(row) = rows.next(true).map_err(said)? else { break };
+        sample.push(row.bytes.to_vec());
+    }
+    infer(sample.iter().map(Vec::as_slice), format, time).with_context(|| file.path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+    use std::io::{PipeReader, PipeWriter, Write, pipe};
+
+    fn source(reader: PipeReader) -> FileSource {
+        let schema = schema::parse("id text\nts timestamp").unwrap();
+        let shape = Shape { schema: schema.clone(), time: "ts".to_owned(), format: None };
+        FileSource::over("-", position::with_positions(&schema), Walk::pipe(Box::new(reader), shape), false)
+    }
+
+    fn send(writer: &mut PipeWriter, ids: &[&str]) {
+        ids.iter().for_each(|id| writeln!(writer, r#"{{"id":"{id}","ts":0}}"#).unwrap());
+    }
+
+    async fn read(source: &mut FileSource) -> Result<Option<crate::Chunk>> {
+        loop {
+            match source.read(0, 100).await? {
+                Poll::Chunk(chunk) => return Ok(Some(chunk)),
+                Poll::Waiting => tokio::task::yield_now().await,
+                Poll::Finished => return Ok(None),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_of_an_open_pipe_do_not_wait_for_its_end() {
+        let (reader, mut writer) = pipe().unwrap();
+        let mut source = source(reader);
+        assert!(matches!(source.read(0, 100).await.unwrap(), Poll::Waiting));
+        for ids in [["a", "b"], ["c", "d"]] {
+            send(&mut writer, &ids);
+            let mut read_so_far = 0;
+            while read_so_far < 2 {
+                read_so_far += read(&mut source).await.unwrap().unwrap().read;
+            }
+        }
+        drop(writer);
+        assert!(read(&mut source).await.unwrap().is_none());
+        assert!(read(&mut source).await.unwrap().is_none(), "and it stays finished");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_goes_on_with_the_same_input_only() {
+        let begin = |ids: &[&str]| {
+            let (reader, mut writer) = pipe().unwrap();
+            send(&mut writer, ids);
+            source(reader)
+        };
+        let mut first = begin(&["a", "b", "c"]);
+        assert!(matches!(first.read(0, 1).await.unwrap(), Poll::Waiting));
+        let chunk = loop {
+            if let Poll::Chunk(chunk) = first.read(0, 1).await.unwrap() {
+                break chunk;
+            }
+        };
+        let at = BTreeMap::from([("-".to_owned(), chunk.next)]);
+        let mut again = begin(&["a", "b", "c"]);
+        again.seek(&at).await.unwrap();
+        let rest = read(&mut again).await.unwrap().unwrap();
+        assert_eq!((rest.read, rest.next.row), (2, 3));
+        for (other, said) in [(&["x", "b", "c"][..], "starts with another row"), (&["a"][..], "")] {
+            let mut other = begin(other);
+            other.seek(&at).await.unwrap();
+            match read(&mut other).await {
+                Ok(end) => assert!(said.is_empty() && end.is_none()),
+                Err(e) => {
+                    assert!(
+                        matches!(e.downcast_ref(), Some(SourceError::BadData(text)) if text.contains(said)),
+                        "{e:#}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// The pipe's reading end is closed with the thread that held it.
+    #[tokio::test]
+    async fn dropping_the_source_stops_its_thread() {
+        let (reader, mut writer) = pipe().unwrap();
+        let mut source = source(reader);
+        send(&mut writer, &["a"]);
+        read(&mut source).await.unwrap();
+        drop(source);
+        while writeln!(writer, r#"{{"id":"b","ts":0}}"#).is_ok() {}
+    }
+}

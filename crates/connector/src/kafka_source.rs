@@ -1,0 +1,269 @@
+//! A Kafka topic as a source: one source partition a Kafka partition, read from offsets that the run keeps itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset as Start, TopicPartitionList};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::decode::Decoder;
+use crate::fault::SourceError;
+use crate::kafka::{self, KafkaSettings, KafkaTopic, READING, Reports};
+use crate::source::{Offset, Poll, Source};
+
+/// At most so much of each partition is held before it is asked for, and a fetch more. librdkafka's own answer to a
+/// full queue is to look again after a second; after 10 ms a reader that outruns the broker does not starve.
+const PREFETCH: [(&str, &str); 4] = [
+    ("group.id", "rescan"),
+    ("queued.min.messages", "50000"),
+    ("queued.max.messages.kbytes", "8192"),
+    ("fetch.queue.backoff.ms", "10"),
+];
+
+/// A chunk ends early where its messages are longer than this together.
+const CHUNK_BYTES: usize = 64 << 20;
+
+/// How long a read waits where no partition had anything lately.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// A request about one partition, before the broker counts as gone.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Tries of 3 s each to reach any broker again, before a run gives up.
+const OUTAGE_TRIES: u32 = 10;
+
+/// The messages of one topic, a row each.
+pub struct KafkaSource {
+    topic: KafkaTopic,
+    names: Vec<String>,
+    lanes: Vec<Lane>,
+    schema: SchemaRef,
+    consumer: Arc<BaseConsumer<Reports>>,
+    /// Reads in a row that gave nothing.
+    idle: usize,
+    outage: Option<Outage>,
+}
+
+/// One partition.
+struct Lane {
+    partition: i32,
+    /// What the topic held when it was opened: the first offset, and the one behind the last.
+    held: (u64, u64),
+    bounded: bool,
+    decoder: Decoder,
+    /// `None` until [`Source::seek`].
+    queue: Option<PartitionQueue<Reports>>,
+    next: u64,
+    finished: bool,
+}
+
+/// All brokers are gone, and somebody asks for them.
+struct Outage {
+    tries: u32,
+    asked: JoinHandle<Result<i32, SourceError>>,
+}
+
+impl KafkaSource {
+    /// Opens a topic. Bounded, unless it is to `follow`, by what the topic holds now; messages that come later are
+    /// another run's. `decoder` makes one for each partition. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`SourceError`]: no such topic, no broker answers (after 3 to 9 s), or it refuses us.
+    pub async fn open(
+        topic: KafkaTopic,
+        settings: &KafkaSettings,
+        follow: bool,
+        decoder: impl Fn() -> Result<Decoder>,
+    ) -> Result<Self> {
+        let config = settings.config(&topic, &PREFETCH, &READING);
+        let consumer = config.create_with_context(Reports::default());
+        let consumer: BaseConsumer<Reports> = consumer.map_err(|e| anyhow!("{topic}: {}", kafka::complaint(&e)))?;
+        let consumer = Arc::new(consumer);
+        let (asked, of) = (consumer.clone(), topic.clone());
+        let held = spawn_blocking(move || held(&asked, &of)).await??;
+        let lane = |(partition, held)| {
+            let (decoder, queue, next, finished) = (decoder()?, None, 0, false);
+            Ok(Lane { partition, held, bounded: !follow, decoder, queue, next, finished })
+        };
+        let lanes = (0..).zip(held).map(lane).collect::<Result<Vec<_>>>()?;
+        let schema = lanes.first().with_context(|| format!("{topic} has no partitions"))?.decoder.schema();
+        let names = lanes.iter().map(|lane| format!("{}-{}", topic.name, lane.partition)).collect();
+        Ok(Self { topic, names, lanes, schema, consumer, idle: 0, outage: None })
+    }
+
+    /// Lets the client say what happened, and decides whether to go on.
+    async fn listen(&mut self) -> Result<()> {
+        if let Some(Ok(message)) = self.consumer.poll(Duration::ZERO) {
+            bail!("{}: a message of partition {} came astray", self.topic, message.partition());
+        }
+        let reports = self.consumer.client().context();
+        if let Some(refused) = reports.refused() {
+            return Err(refused.into());
+        }
+        let tries = match &mut self.outage {
+            None if !reports.take_all_down() => return Ok(()),
+            None => 0,
+            Some(outage) if !outage.asked.is_finished() => return Ok(()),
+            Some(outage) => match (&mut outage.asked).await? {
+                Err(error) if outage.tries + 1 >= OUTAGE_TRIES => return Err(error.into()),
+                Err(_) => outage.tries + 1,
+                Ok(_) => {
+                    self.outage = None;
+                    return Ok(());
+                }
+            },
+        };
+        let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
+        let asked = spawn_blocking(move || kafka::partitions(consumer.client(), &topic, || ()));
+        self.outage = Some(Outage { tries, asked });
+        Ok(())
+    }
+
+    /// Why this partition cannot be read on.
+    fn failed(&self, lane: &Lane, error: &KafkaError) -> anyhow::Error {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                let now = ask_held(&self.consumer, &self.topic, lane.partition);
+                match now.and_then(|held| in_range(&self.topic, lane.partition, lane.next, held)) {
+                    Ok(()) => anyhow!(kafka::sorted(RDKafkaErrorCode::OffsetNotAvailable, &self.topic)),
+                    Err(error) => error.into(),
+                }
+            }
+            Some(code) => kafka::sorted(code, &self.topic).into(),
+            None => anyhow!("{}: {error}", self.topic),
+        }
+    }
+}
+
+#[async_trait]
+impl Source for KafkaSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn partitions(&self) -> &[String] {
+        &self.names
+    }
+
+    async fn seek(&mut self, offsets: &BTreeMap<String, Offset>) -> Result<()> {
+        if let Some(gone) = offsets.keys().find(|name| !self.names.contains(name)) {
+            return Err(SourceError::BadData(format!(
+                "{} has {} partitions and no {gone}, of which rows were read before: the topic was made anew, so start \
+                 anew too, with another --checkpoint or --out",
+                self.topic,
+                self.names.len()
+            ))
+            .into());
+        }
+        let mut assignment = TopicPartitionList::with_capacity(self.lanes.len());
+        for (lane, name) in self.lanes.iter_mut().zip(&self.names) {
+            let recorded = offsets.get(name).map(|offset| offset.position);
+            if let Some(position) = recorded {
+                in_range(&self.topic, lane.partition, position, lane.held)?;
+            }
+            let start = recorded.map(i64::try_from).transpose()?.map_or(Start::Beginning, Start::Offset);
+            assignment.add_partition_offset(&self.topic.name, lane.partition, start)?;
+            lane.next = recorded.unwrap_or(lane.held.0);
+            lane.finished = lane.bounded && lane.next >= lane.held.1;
+            // Before the assignment: with it the first messages would go to the common queue.
+            let queue = self.consumer.split_partition_queue(&self.topic.name, lane.partition);
+            lane.queue = Some(queue.with_context(|| format!("no queue for {name}"))?);
+        }
+        self.consumer.assign(&assignment).with_context(|| format!("read {}", self.topic))
+    }
+
+    async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll> {
+        self.listen().await?;
+        let wait = if self.idle < self.lanes.len() { Duration::ZERO } else { PATIENCE };
+        let reports = self.consumer.client().context();
+        let lane = self.lanes.get_mut(partition).context("no such source partition")?;
+        ensure!(lane.queue.is_some(), "{}: seek before the first read", self.topic);
+        let filled = lane.fill(rows_max, wait, reports);
+        if let Err(error) = filled {
+            return Err(self.failed(&self.lanes[partition], &error));
+        }
+        let poll = lane.poll(&self.topic.name)?;
+        self.idle = if matches!(poll, Poll::Waiting) && wait.is_zero() { self.idle + 1 } else { 0 };
+        Ok(poll)
+    }
+}
+
+impl Lane {
+    /// Decodes what has come. Waits `wait` for the first message, and for no other.
+    fn fill(&mut self, rows_max: usize, mut wait: Duration, reports: &Reports) -> Result<(), KafkaError> {
+        let Self { queue, decoder, held: (_, end), .. } = self;
+        let Some(queue) = queue else { return Ok(()) };
+        let mut bytes = 0;
+        while !self.finished && decoder.read() < rows_max as u64 && bytes < CHUNK_BYTES {
+            match queue.poll(wait) {
+                None => break,
+                Some(Ok(message)) if self.bounded && offset(&message) >= *end => self.finished = true,
+                Some(Ok(message)) => {
+                    let payload = message.payload().unwrap_or_default();
+                    let arrived_at = message.timestamp().to_millis().and_then(|millis| millis.checked_mul(1000));
+                    decoder.decode(payload, message.offset(), arrived_at);
+                    bytes += payload.len();
+                    self.next = offset(&message) + 1;
+                    self.finished = self.bounded && self.next >= *end;
+                }
+                // A replica that is behind has an end of its own, which is not ours yet.
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    let at = reports.take_end().ok_or(KafkaError::PartitionEOF(self.partition))?;
+                    self.finished = self.bounded && at >= *end;
+                }
+                Some(Err(error)) => return Err(error),
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    /// The rows decoded so far, or why there are none.
+    fn poll(&mut self, topic: &str) -> Result<Poll> {
+        if self.decoder.read() > 0 {
+            let next = Offset { file: String::new(), position: self.next, row: self.next };
+            return Ok(Poll::Chunk(self.decoder.finish(topic, self.partition, next)?));
+        }
+        Ok(if self.finished { Poll::Finished } else { Poll::Waiting })
+    }
+}
+
+/// Offsets of messages are not negative.
+fn offset(message: &BorrowedMessage<'_>) -> u64 {
+    message.offset().unsigned_abs()
+}
+
+/// What each partition of the topic holds now.
+fn held(consumer: &BaseConsumer<Reports>, topic: &KafkaTopic) -> Result<Vec<(u64, u64)>, SourceError> {
+    let listen = || while consumer.poll(PATIENCE).is_some() {};
+    let partitions = kafka::partitions(consumer.client(), topic, listen)?;
+    (0..partitions).map(|partition| ask_held(consumer, topic, partition)).collect()
+}
+
+fn ask_held(consumer: &BaseConsumer<Reports>, topic: &KafkaTopic, partition: i32) -> Result<(u64, u64), SourceError> {
+    match consumer.fetch_watermarks(&topic.name, partition, ANSWER) {
+        Ok((first, end)) => Ok((first.unsigned_abs(), end.unsigned_abs())),
+        Err(error) => Err(kafka::sorted(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail), topic)),
+    }
+}
+
+fn in_range(topic: &KafkaTopic, partition: i32, next: u64, held: (u64, u64)) -> Result<(), SourceError> {
+    let (first, end) = held;
+    let why = match next {
+        _ if next < first => "rows not read yet were deleted, so keep them longer (retention.ms)",
+        _ if next > end => "the topic was made anew, or lost rows",
+        _ => return Ok(()),
+    };
+    Err(SourceError::BadData(format!(
+        "{topic} partition {partition}: offset {next} is to be read next, but it holds {first} to {end}: {why}; to go \
+         on with what is there, start anew with another --checkpoint or --out"
+    )))
+}

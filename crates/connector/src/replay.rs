@@ -1,0 +1,160 @@
+//! An archive that ingest wrote, as the stream that it once was: by topic and partition, in the order of their offsets.
+
+use std::collections::BTreeMap;
+use std::ops::RangeBounds;
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, ident, lit};
+use futures::StreamExt as _;
+
+use crate::failure::failed;
+use crate::fault::SourceError;
+use crate::hour::Hour;
+use crate::location::Location;
+use crate::partitions::list;
+use crate::position;
+use crate::source::{Chunk, Offset, Poll, Source, position_fields};
+use crate::table::scan;
+
+/// The archived rows of each topic and partition that they came from, each one source partition, called `TOPIC-N` as in
+/// Kafka. The archive is sorted by key and hour, so each partition is sorted anew by `_offset`, on disk where it does
+/// not fit the memory limit; the first `read` of each takes as long as that.
+pub struct ReplaySource {
+    root: String,
+    archive: DataFrame,
+    schema: SchemaRef,
+    partitions: Vec<String>,
+    lanes: Vec<Lane>,
+}
+
+/// One source partition.
+struct Lane {
+    topic: String,
+    partition: i32,
+    /// The next offset to give out.
+    next: u64,
+    rows: Option<SendableRecordBatchStream>,
+    /// What the last batch held beyond the rows asked for.
+    rest: Option<RecordBatch>,
+}
+
+impl ReplaySource {
+    /// Opens the hours of an archive (`..` for all), to be sorted in at most `memory_limit` bytes.
+    ///
+    /// # Errors
+    /// [`SourceError::Missing`] where there is no archive, or an hour that is not sealed and so may not be whole;
+    /// [`SourceError::BadData`] where the rows do not say where they came from.
+    pub async fn open(root: &Location, hours: impl RangeBounds<Hour>, memory_limit: usize) -> Result<Self> {
+        let hours = list(root, hours).await?;
+        if let Some((hour, _)) = hours.iter().find(|(_, files)| !files.sealed) {
+            bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed: replay the hours before it")));
+        }
+        let files: Vec<_> = hours.into_values().flat_map(|hour| hour.files).collect();
+        let table = scan(root, &files).await?;
+        let decoded = decoded(root, &table.schema())?;
+        let said = |e| failed(format!("read {root}"), e);
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory_limit, 1.0).build_arc().map_err(said)?;
+        let context = SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(1), runtime);
+        let schema = position::with_positions(&decoded);
+        let columns: Vec<Expr> = schema.fields().iter().map(|f| ident(f.name())).collect();
+        let archive = context.read_table(table).and_then(|t| t.select(columns)).map_err(said)?;
+        let lanes = lanes(&archive).await.with_context(|| format!("read {root}"))?;
+        let partitions = lanes.iter().map(|lane| format!("{}-{}", lane.topic, lane.partition)).collect();
+        Ok(Self { root: root.to_string(), archive, schema, partitions, lanes })
+    }
+}
+
+#[async_trait]
+impl Source for ReplaySource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn partitions(&self) -> &[String] {
+        &self.partitions
+    }
+
+    async fn seek(&mut self, offsets: &BTreeMap<String, Offset>) -> Result<()> {
+        for (name, lane) in self.partitions.iter().zip(&mut self.lanes) {
+            lane.next = offsets.get(name).map_or(0, |offset| offset.position);
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll> {
+        let lane = self.lanes.get_mut(partition).with_context(|| format!("no source partition {partition}"))?;
+        let batch = match lane.rest.take() {
+            Some(rest) => rest,
+            None => match lane.batch(&self.archive).await.with_context(|| format!("read {}", self.root))? {
+                Some(batch) => batch,
+                None => return Ok(Poll::Finished),
+            },
+        };
+        let rows = batch.slice(0, batch.num_rows().min(rows_max));
+        if rows.num_rows() < batch.num_rows() {
+            lane.rest = Some(batch.slice(rows.num_rows(), batch.num_rows() - rows.num_rows()));
+        }
+        let offsets = rows.column(rows.num_columns() - 2).as_primitive::<Int64Type>().values();
+        lane.next = offsets.last().map_or(lane.next, |last| *last as u64 + 1);
+        let next = Offset { file: String::new(), position: lane.next, row: lane.next };
+        let (read, rows) =
+            (rows.num_rows() as u64, RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())?);
+        Ok(Poll::Chunk(Chunk { rows, rejected: vec![], read, next }))
+    }
+}
+
+impl Lane {
+    /// The next rows from `next` on, at least one; `None` at the end.
+    async fn batch(&mut self, archive: &DataFrame) -> Result<Option<RecordBatch>> {
+        let rows = match &mut self.rows {
+            Some(rows) => rows,
+            none => {
+                let of_topic = ident("_topic").eq(lit(self.topic.as_str()));
+                let own = of_topic.and(ident("_partition").eq(lit(self.partition)));
+                let wanted = archive.clone().filter(own.and(ident("_offset").gt_eq(lit(i64::try_from(self.next)?))))?;
+                none.insert(wanted.sort(vec![ident("_offset").sort(true, false)])?.execute_stream().await?)
+            }
+        };
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            if batch.num_rows() > 0 {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The columns of an archive without those of the position, which it must have.
+fn decoded(root: &Location, archive: &Schema) -> Result<Schema> {
+    let position = position_fields();
+    for field in &position {
+        if archive.field_with_name(field.name()).ok().map(|f| f.data_type()) != Some(field.data_type()) {
+            let (name, kind) = (field.name(), field.data_type());
+            bail!(SourceError::BadData(format!("{root}: no column {name} of {kind}: is it an archive of ingest?")));
+        }
+    }
+    let is_position = |name: &String| position.iter().any(|f| f.name() == name);
+    let fields = archive.fields().iter().filter(|f| !is_position(f.name())).cloned();
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+async fn lanes(archive: &DataFrame) -> Result<Vec<Lane>> {
+    let origin = ["_topic", "_partition"];
+    let origins = archive.clone().select(origin.map(ident).to_vec())?.distinct()?;
+    let origins = origins.sort(origin.map(|name| ident(name).sort(true, false)).to_vec())?.collect().await?;
+    let mut lanes = Vec::new();
+    for batch in origins {
+        let (topics, partitions) = (batch.column(0).as_string_view(), batch.column(1).as_primitive::<Int32Type>());
+        for row in 0..topics.len() {
+            let (topic, partition) = (topics.value(row).to_owned(), partitions.value(row));
+            lanes.push(Lane { topic, partition, next: 0, rows: None, rest: None });
+        }
+    }
+    Ok(lanes)
+}

@@ -1,0 +1,159 @@
+//! Schemas by name and as text: a line a column, `name type`, as in the brackets of SQL's `create table`.
+
+use anyhow::{Result, bail, ensure};
+use arrow::datatypes::{DataType, Field, Schema};
+
+use crate::source::TIME;
+
+const IMPRESSIONS: &str = "
+    event_id text not null
+    ts timestamp not null
+    request_id text
+    profile_id int64
+    video_id int64
+    row text
+    rank int32
+    country text
+    device text
+    region text
+    propensity float64";
+
+const PLAYS: &str = "
+    event_id text not null
+    ts timestamp not null
+    request_id text
+    profile_id int64
+    video_id int64
+    country text
+    device text
+    region text
+    duration_s float64";
+
+/// The schema of `impressions` or `plays`; `None` for any other name.
+pub fn builtin(name: &str) -> Option<Schema> {
+    match name {
+        "impressions" => parse(IMPRESSIONS).ok(),
+        "plays" => parse(PLAYS).ok(),
+        _ => None,
+    }
+}
+
+/// Reads a schema: a line a column with its name, its type and perhaps `not null`; a comma at the end, empty lines and
+/// comments (`--`, `#`) are allowed. A name with blanks stands in double quotes.
+///
+/// # Errors
+/// A line that is no column, by its number, or a name that is there twice.
+pub fn parse(text: &str) -> Result<Schema> {
+    let mut fields: Vec<Field> = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        let line = line.trim().trim_end_matches(',');
+        if line.is_empty() || line.starts_with("--") || line.starts_with('#') {
+            continue;
+        }
+        let field = column(line).map_err(|e| e.context(format!("schema, line {}", i + 1)))?;
+        ensure!(
+            fields.iter().all(|f| f.name() != field.name()),
+            "schema, line {}: {} is there twice",
+            i + 1,
+            field.name()
+        );
+        fields.push(field);
+    }
+    ensure!(!fields.is_empty(), "schema without columns: write a line for each, such as `ts timestamp`");
+    Ok(Schema::new(fields))
+}
+
+/// A schema as [`parse`] reads it.
+pub fn print(schema: &Schema) -> String {
+    let column = |field: &Field| {
+        let name = field.name();
+        let plain = !name.is_empty() && !name.starts_with(['"', '#', '-']) && !name.contains(char::is_whitespace);
+        let name = if plain { name.clone() } else { format!("\"{}\"", name.replace('"', "\"\"")) };
+        format!("{name} {}{}\n", type_name(field.data_type()), if field.is_nullable() { "" } else { " not null" })
+    };
+    schema.fields().iter().map(|f| column(f)).collect()
+}
+
+fn column(line: &str) -> Result<Field> {
+    let (name, rest) = name(line)?;
+    let rest = rest.to_lowercase();
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let (kind, nullable) = match words.as_slice() {
+        [kind @ .., "not", "null"] => (kind, false),
+        [kind @ .., "null"] => (kind, true),
+        kind => (kind, true),
+    };
+    let kind = match kind.join(" ").as_str() {
+        "text" | "varchar" | "string" | "utf8" => DataType::Utf8View,
+        "int32" | "int" | "integer" | "int4" => DataType::Int32,
+        "int64" | "bigint" | "int8" | "long" => DataType::Int64,
+        "float64" | "double" | "double precision" | "float8" => DataType::Float64,
+        "boolean" | "bool" => DataType::Boolean,
+        "timestamp" | "timestamptz" | "timestamp with time zone" => TIME,
+        "" => bail!("{name} has no type"),
+        other => bail!("{name}: no type {other}; there are text, int32, int64, float64, boolean, timestamp"),
+    };
+    Ok(Field::new(name, kind, nullable))
+}
+
+/// The name at the start of a line, and what follows it.
+fn name(line: &str) -> Result<(String, &str)> {
+    let Some(quoted) = line.strip_prefix('"') else {
+        let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        return Ok((name.to_owned(), rest));
+    };
+    let mut end = 0;
+    loop {
+        match quoted[end..].find('"') {
+            None => bail!("a quote is not closed"),
+            Some(i) if quoted[end + i + 1..].starts_with('"') => end += i + 2,
+            Some(i) => return Ok((quoted[..end + i].replace("\"\"", "\""), &quoted[end + i + 1..])),
+        }
+    }
+}
+
+/// What [`parse`] calls a type.
+pub(crate) fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8View => "text".to_owned(),
+        t if *t == TIME => "timestamp".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_schemas_are_read_back() {
+        let text = "-- events\nevent_id text NOT NULL,\nts timestamp not null\n\n\"two \"\"words\"\"\" double precision,\na-b bigint\n\"\" bool\n";
+        let schema = parse(text).unwrap();
+        assert_eq!(parse(&print(&schema)).unwrap(), schema);
+        let printed =
+            "event_id text not null\nts timestamp not null\n\"two \"\"words\"\"\" float64\na-b int64\n\"\" boolean\n";
+        assert_eq!(print(&schema), printed);
+    }
+
+    #[test]
+    fn bad_lines_are_named() {
+        let said = |text: &str| format!("{:#}", parse(text).unwrap_err());
+        assert_eq!(
+            said("a text\n\nb money"),
+            "schema, line 3: b: no type money; there are text, int32, int64, float64, boolean, timestamp"
+        );
+        assert_eq!(said("a text\na text"), "schema, line 2: a is there twice");
+        assert_eq!(said("a"), "schema, line 1: a has no type");
+        assert!(said("\n# nothing").contains("without columns"));
+    }
+
+    #[test]
+    fn the_built_in_schemas_are_there() {
+        let names = |schema: Schema| schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>().join(" ");
+        let impressions = "event_id ts request_id profile_id video_id row rank country device region propensity";
+        assert_eq!(names(builtin("impressions").unwrap()), impressions);
+        let plays = "event_id ts request_id profile_id video_id country device region duration_s";
+        assert_eq!(names(builtin("plays").unwrap()), plays);
+        assert!(builtin("clicks").is_none());
+    }
+}

@@ -1,0 +1,288 @@
+//! Files as a stream: every row once, the same ones from any offset, and errors that say what to do.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
+use arrow::datatypes::{Int64Type, Schema, TimestampMicrosecondType};
+use connector::{FileOptions, FileSource, Offset, Poll, Source, SourceError, schema};
+use parquet::arrow::ArrowWriter;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+/// A row as the test sees it: file, number, id or what was rejected.
+type Seen = (String, i64, String);
+
+fn options(follow: bool) -> FileOptions {
+    let schema = schema::parse("id text not null\nts timestamp\nn int64").unwrap();
+    FileOptions { schema, time: "ts".to_owned(), format: None, follow }
+}
+
+fn open(path: &Path, follow: bool) -> anyhow::Result<FileSource> {
+    FileSource::open(path.to_str().unwrap(), options(follow))
+}
+
+/// The rows and rejected rows of the next chunk in order, and the offset behind it.
+async fn chunk(source: &mut FileSource, rows_max: usize) -> anyhow::Result<Option<(Vec<Seen>, Offset)>> {
+    let chunk = match source.read(0, rows_max).await? {
+        Poll::Chunk(chunk) => chunk,
+        Poll::Waiting | Poll::Finished => return Ok(None),
+    };
+    assert_eq!(chunk.rows.schema(), source.schema());
+    let (ids, topics) = (chunk.rows.column(0).as_string_view(), chunk.rows.column(3).as_string_view());
+    let offsets = chunk.rows.column(5).as_primitive::<Int64Type>();
+    let good = (0..ids.len()).map(|i| (topics.value(i).to_owned(), offsets.value(i), ids.value(i).to_owned()));
+    let bad = chunk.rejected.iter().map(|r| (r.topic.clone(), r.offset, String::from_utf8_lossy(&r.raw).into_owned()));
+    let mut rows: Vec<Seen> = good.chain(bad).collect();
+    rows.sort_by_key(|row| row.1);
+    assert!(rows.len() <= rows_max && rows.len() as u64 == chunk.read);
+    assert!(rows.windows(2).all(|w| w[0].1 + 1 == w[1].1), "no gap in a chunk");
+    Ok(Some((rows, chunk.next)))
+}
+
+async fn rest(source: &mut FileSource) -> Vec<Seen> {
+    let mut all = vec![];
+    while let Some((rows, _)) = chunk(source, 1000).await.unwrap() {
+        all.extend(rows);
+    }
+    all
+}
+
+fn ids(rows: &[Seen]) -> Vec<&str> {
+    rows.iter().map(|r| r.2.as_str()).collect()
+}
+
+fn at(path: &Path, offset: Offset) -> BTreeMap<String, Offset> {
+    BTreeMap::from([(path.to_str().unwrap().to_owned(), offset)])
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn parquet(path: &Path, rows: &[(Option<&str>, Option<i64>)]) {
+    let ids: StringArray = rows.iter().map(|r| r.0).collect();
+    let nanos = TimestampNanosecondArray::from_iter(rows.iter().map(|r| r.1)).with_timezone("UTC");
+    let n = Int64Array::from_iter_values(0..rows.len() as i64);
+    let columns: [(&str, Arc<dyn Array>); 3] = [("n", Arc::new(n)), ("ts", Arc::new(nanos)), ("id", Arc::new(ids))];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// One file a letter, with what makes rows hard to count.
+fn file(directory: &Path, name: char, kind: u8, rows: &[u8]) -> Vec<Seen> {
+    let id = |i: usize| format!("{name}{i}");
+    let (ending, header) = [("jsonl", ""), ("csv", "n,id,ts\r\n"), ("parquet", "")][kind as usize % 3];
+    let file = format!("{name}.{ending}");
+    if ending == "parquet" {
+        let ids: Vec<String> = (0..rows.len()).map(id).collect();
+        parquet(&directory.join(&file), &ids.iter().map(|id| (Some(id.as_str()), Some(0))).collect::<Vec<_>>());
+        return ids.into_iter().enumerate().map(|(i, id)| (file.clone(), i as i64, id)).collect();
+    }
+    let mut text = header.to_owned();
+    let mut seen = vec![];
+    for (i, row) in rows.iter().enumerate() {
+        let mut id = id(i);
+        let line = match (ending, row % 4) {
+            (_, 0) => {
+                id = format!("garbage {i}, é");
+                id.clone()
+            }
+            ("csv", 1) => {
+                id.push_str("\"\n,");
+                format!("{i},\"{}\",0", id.replace('"', "\"\""))
+            }
+            ("csv", _) => format!("{i},{id},2026-11-20 05:00:00.5+01"),
+            _ => format!(r#"{{"ts":0,"other":[{i}],"id":"{id}"}}"#),
+        };
+        let end = ["\n", "\r\n", "\n\n", "\n"][usize::from(row / 4 % 4)];
+        text.push_str(&line);
+        text.push_str(if i + 1 == rows.len() && row / 16 % 2 == 0 { "" } else { end });
+        seen.push((file.clone(), i as i64, id));
+    }
+    fs::write(directory.join(file), text).unwrap();
+    seen
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn reading_on_from_any_offset_gives_the_same_rows(
+        files in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..40)), 1..5),
+        sizes in prop::collection::vec(1_usize..30, 1..8),
+        seeks in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+    ) {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path();
+        let written: Vec<Seen> = ('a'..).zip(&files).flat_map(|(name, (kind, rows))| file(path, name, *kind, rows)).collect();
+        fs::write(path.join("_hidden.jsonl"), "no data").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut source = open(path, false).unwrap();
+            let (mut straight, mut offsets) = (vec![], vec![(0, Offset::default())]);
+            for size in sizes.iter().cycle() {
+                let Some((rows, next)) = chunk(&mut source, *size).await.unwrap() else { break };
+                straight.extend(rows);
+                offsets.push((straight.len(), next));
+            }
+            assert_eq!(straight, written);
+            for seek in seeks {
+                let (before, offset) = seek.get(&offsets);
+                let mut again = open(path, false).unwrap();
+                again.seek(&at(path, offset.clone())).await.unwrap();
+                assert_eq!(rest(&mut again).await, straight[*before..], "from {offset:?}");
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_followed_file_gives_whole_lines_as_they_come() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("a.csv");
+    append(&file, "id,t");
+    let mut source = open(&file, true).unwrap();
+    assert!(chunk(&mut source, 9).await.unwrap().is_none(), "not even the header is whole");
+    append(&file, "s,n\n1,0,\n2,0");
+    assert_eq!(ids(&rest(&mut source).await), ["1"]);
+    append(&file, ",\n\"3\n");
+    assert_eq!(ids(&rest(&mut source).await), ["2"]);
+    append(&file, "\",0,\n");
+    let (rows, next) = chunk(&mut source, 9).await.unwrap().unwrap();
+    assert_eq!(ids(&rows), ["3\n"]);
+    assert!(matches!(source.read(0, 9).await.unwrap(), Poll::Waiting));
+    append(&file, "4,0,\n");
+    let mut again = open(&file, true).unwrap();
+    again.seek(&at(&file, next)).await.unwrap();
+    assert_eq!(rest(&mut again).await, [("a.csv".to_owned(), 3, "4".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_followed_directory_takes_later_files_and_refuses_earlier_ones() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    let row = |id: &str| format!("{{\"id\":\"{id}\",\"ts\":0}}\n");
+    let mut source = open(path, true).unwrap();
+    assert!(matches!(source.read(0, 9).await.unwrap(), Poll::Waiting));
+    append(&path.join("b.jsonl"), &row("1"));
+    append(&path.join("b.jsonl"), row("2").trim_end());
+    assert_eq!(ids(&rest(&mut source).await), ["1"]);
+    append(&path.join("c.jsonl"), &row("3"));
+    assert_eq!(ids(&rest(&mut source).await), ["2", "3"], "a later file ends the one before");
+    append(&path.join("a.jsonl"), &row("0"));
+    let error = chunk(&mut source, 9).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(SourceError::BadData(text)) if text.contains("a.jsonl appeared")));
+
+    fs::remove_file(path.join("a.jsonl")).unwrap();
+    let mut source = open(path, true).unwrap();
+    assert_eq!(ids(&rest(&mut source).await), ["1", "2", "3"]);
+    append(&path.join("b.jsonl"), "\n");
+    let error = chunk(&mut source, 9).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(SourceError::BadData(text)) if text.contains("the last name only")));
+}
+
+#[tokio::test]
+async fn parquet_is_cast_without_loss_and_its_bad_rows_are_kept() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("x.parquet");
+    parquet(&file, &[(Some("a"), Some(-1)), (None, Some(0)), (Some("b"), None), (Some("c"), Some(1_999))]);
+    let mut source = open(&file, false).unwrap();
+    let Poll::Chunk(chunk) = source.read(0, 100).await.unwrap() else { panic!("no rows") };
+    assert_eq!(chunk.rows.schema(), source.schema());
+    let micros = chunk.rows.column(1).as_primitive::<TimestampMicrosecondType>();
+    assert_eq!(micros.values(), &[-1, 1], "floored");
+    assert_eq!(chunk.rows.column(5).as_primitive::<Int64Type>().values(), &[0, 3]);
+    let rejected: Vec<_> = chunk.rejected.iter().map(|r| (r.offset, r.reason.as_str(), r.raw.as_slice())).collect();
+    let missing = (1, "missing: id is missing or null", &br#"{"ts":"1970-01-01T00:00:00","n":1}"#[..]);
+    let no_time = (2, "no_event_time: ts is missing or null", &br#"{"id":"b","n":2}"#[..]);
+    assert_eq!(rejected, [missing, no_time]);
+    assert!(chunk.rows.column(6).is_valid(0), "arrived when the file changed");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_named_with_its_kind() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    let kind =
+        |error: anyhow::Error| error.downcast_ref::<SourceError>().cloned().unwrap_or_else(|| panic!("{error:?}"));
+    assert!(matches!(kind(open(&path.join("none"), false).err().unwrap()), SourceError::Missing(_)));
+    assert!(matches!(kind(open(path, false).err().unwrap()), SourceError::Missing(_)));
+
+    let first_error = async |name: &str, content: &[u8], said: &str| {
+        fs::write(path.join(name), content).unwrap();
+        let error = match open(&path.join(name), false) {
+            Ok(mut source) => chunk(&mut source, 9).await.unwrap_err(),
+            Err(error) => error,
+        };
+        let text = format!("{error:#}");
+        assert!(matches!(kind(error), SourceError::BadData(_)) && text.contains(name) && text.contains(said), "{text}");
+    };
+    first_error("a.txt", b"", "unknown format").await;
+    first_error("a.csv", b"id,x\n", "no column ts, n; it has id, x").await;
+    first_error("empty.parquet", b"", "").await;
+    first_error("cut.parquet", b"PAR1 and no more PAR1", "").await;
+    let columns = [("id", Arc::new(Int64Array::from(vec![1])) as Arc<dyn Array>)];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(vec![], batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let bytes = writer.into_inner().unwrap();
+    first_error("types.parquet", &bytes, "no column ts").await;
+
+    let gone = at(path, Offset { file: "old.jsonl".into(), position: 5, row: 1 });
+    let mut source = open(path, true).err().map_or_else(
+        || panic!("a.txt is refused"),
+        |_| {
+            fs::remove_file(path.join("a.txt")).unwrap();
+            open(path, true).unwrap()
+        },
+    );
+    assert!(
+        matches!(kind(source.seek(&gone).await.unwrap_err()), SourceError::BadData(text) if text.contains("is gone"))
+    );
+    let shrunk = at(path, Offset { file: "a.csv".into(), position: 500, row: 9 });
+    assert!(matches!(kind(source.seek(&shrunk).await.unwrap_err()), SourceError::BadData(_)));
+}
+
+/// Flips bits of a Parquet file: whatever comes, it is rows or an error and never the end of the process.
+#[tokio::test]
+async fn corrupt_parquet_does_not_bring_the_process_down() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("x.parquet");
+    let ids: Vec<String> = (0..500).map(|i| format!("id{i}")).collect();
+    parquet(&file, &ids.iter().map(|id| (Some(id.as_str()), Some(0))).collect::<Vec<_>>());
+    let good = fs::read(&file).unwrap();
+    for i in 0..2_000_usize {
+        let mut bytes = good.clone();
+        let bit = i.wrapping_mul(2_654_435_761) % (bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&file, bytes).unwrap();
+        if let Ok(mut source) = open(&file, false) {
+            let _ =
+                chunk(&mut source, 1000).await.map_err(|e| assert!(format!("{e:#}").contains("x.parquet"), "{e:?}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn schemas_are_inferred_from_the_first_file() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    parquet(&path.join("x.parquet"), &[(Some("a"), Some(0))]);
+    let inferred = |schema: Schema| schema::print(&schema);
+    let of = |name: &str| connector::inferred(path.join(name).to_str().unwrap(), None, "ts");
+    assert_eq!(inferred(of("x.parquet").unwrap()), "n int64\nts timestamp not null\nid text\n");
+    append(&path.join("a.csv"), ",ts\n1,2019-11-24 00:00:00.010255+00:00\n");
+    assert_eq!(inferred(of("").unwrap()), "column_1 int64\nts timestamp not null\n");
+    let schema = of("a.csv").unwrap();
+    let options = FileOptions { schema, time: "ts".to_owned(), format: None, follow: false };
+    let mut source = FileSource::open(path.join("a.csv").to_str().unwrap(), options).unwrap();
+    let Poll::Chunk(chunk) = source.read(0, 9).await.unwrap() else { panic!("no rows") };
+    assert_eq!((chunk.rows.num_rows(), chunk.rejected), (1, vec![]));
+}

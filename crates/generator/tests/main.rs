@@ -1,0 +1,9 @@
+//! Tests of the generator from the outside: what it wrote, read back by other means.
+
+mod main {
+    mod flags;
+    mod plan;
+    mod recount;
+    mod same_bytes;
+    mod two_formats;
+}

@@ -1,0 +1,72 @@
+//! Rows that f never sees, kept with where they came from and why: late and rejected.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use arrow::array::{
+    ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::json::LineDelimitedWriter;
+use connector::{Rejected, position_fields};
+
+/// A row that is late says so beside its columns.
+pub(crate) fn late(rows: &RecordBatch) -> Result<RecordBatch> {
+    let reason = StringViewArray::from_iter_values(std::iter::repeat_n(
+        "late: older than its partition's watermark",
+        rows.num_rows(),
+    ));
+    let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new("_reason", DataType::Utf8View, false)));
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(reason));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Where a rejected row came from, why it was rejected, and the row as it came.
+pub(crate) fn rejected_schema() -> SchemaRef {
+    let mut fields: Vec<Field> = position_fields().into();
+    fields.push(Field::new("reason", DataType::Utf8View, false));
+    fields.push(Field::new("raw", DataType::Binary, false));
+    Arc::new(Schema::new(fields))
+}
+
+pub(crate) fn rejected(rows: &[Rejected]) -> Result<RecordBatch> {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringViewArray::from_iter_values(rows.iter().map(|row| &row.topic))),
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.partition))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.offset))),
+        Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(|row| row.arrived_at))),
+        Arc::new(StringViewArray::from_iter_values(rows.iter().map(|row| &row.reason))),
+        Arc::new(BinaryArray::from_iter_values(rows.iter().map(|row| &row.raw))),
+    ];
+    Ok(RecordBatch::try_new(rejected_schema(), columns)?)
+}
+
+/// Decoded rows that are rejected all the same: their raw form is their JSON.
+pub(crate) fn future(rows: &RecordBatch, time: &str) -> Result<Vec<Rejected>> {
+    let visible: Vec<usize> =
+        (0..rows.num_columns()).filter(|column| !rows.schema().field(*column).name().starts_with('_')).collect();
+    let visible = rows.project(&visible)?;
+    let column = |name: &str| rows.column_by_name(name);
+    let one = |row: usize| {
+        let mut writer = LineDelimitedWriter::new(Vec::new());
+        writer.write(&visible.slice(row, 1))?;
+        writer.finish()?;
+        let arrived = column("_arrived_at").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        let partition = column("_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
+        let offset = column("_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let topic = column("_topic").and_then(|column| column.as_string_view_opt());
+        Ok(Rejected {
+            topic: topic.map_or_else(String::new, |topic| topic.value(row).to_owned()),
+            partition: partition.map_or(0, |partition| partition.value(row)),
+            offset: offset.map_or(0, |offset| offset.value(row)),
+            arrived_at: arrived
+                .filter(|arrived| arrow::array::Array::is_valid(arrived, row))
+                .map(|arrived| arrived.value(row)),
+            reason: format!("future_time: {time} is further ahead of its arrival than --max-future allows"),
+            raw: writer.into_inner().trim_ascii_end().to_vec(),
+        })
+    };
+    (0..rows.num_rows()).map(one).collect()
+}

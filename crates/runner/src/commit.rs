@@ -1,0 +1,200 @@
+//! What an epoch decides: the hours it seals, the rows it leaves open, the state after it, and what it accounts for.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use arrow::array::RecordBatch;
+use connector::Hour;
+use journal::{Epoch, Ledger, OpenFile, Publish, Sum};
+use scan::Output;
+use serde_json::json;
+
+use crate::aside;
+use crate::files::{read_arrow, write_arrow, write_parquet};
+use crate::hours::Hours;
+use crate::job::{Job, Report};
+use crate::seal::{Sealed, Sealing, partition};
+
+/// Output rows on their way to disk.
+pub(crate) struct Outputs {
+    /// Rows since the last commit, by output.
+    pub hours: BTreeMap<String, Hours>,
+    /// Files of rows that earlier epochs left open, by partition path.
+    pub open: BTreeMap<String, Vec<OpenFile>>,
+    /// By output: the first hour that is not sealed, once one is.
+    pub sealed_to: BTreeMap<String, Hour>,
+}
+
+/// The files of one epoch while it is made.
+pub(crate) struct Draft<'a> {
+    pub job: &'a Job,
+    pub stage: String,
+    pub name: String,
+    pub epoch: Epoch,
+}
+
+/// Unique to an attempt.
+#[expect(clippy::disallowed_methods, reason = "names must differ between runs, and results do not depend on them")]
+pub(crate) fn token() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("{now:x}-{:x}", std::process::id())
+}
+
+impl Outputs {
+    pub(crate) fn new(job: &Job, last: Option<&Epoch>) -> Result<Outputs> {
+        let hours = job.scan.outputs().iter().map(|output| (output.name.clone(), Hours::default())).collect();
+        let open = last.map(|last| last.open.clone()).unwrap_or_default();
+        let sealed_to = last.map(|last| serde_json::from_value(last.notes["sealed_to"].clone())).transpose();
+        Ok(Outputs { hours, open, sealed_to: sealed_to.context("the journal's notes")?.unwrap_or_default() })
+    }
+
+    /// Adds the rows of a step.
+    pub(crate) fn add(&mut self, output: &str, rows: &RecordBatch) -> Result<()> {
+        self.hours.entry(output.to_owned()).or_default().add(rows)
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.hours.values().map(Hours::len).sum()
+    }
+}
+
+impl Draft<'_> {
+    /// Seals the hours that the watermark has made final, and writes the rows of all others as open files.
+    pub(crate) async fn outputs(
+        &mut self,
+        outputs: &mut Outputs,
+        watermark: Option<i64>,
+        report: &mut Report,
+    ) -> Result<()> {
+        let job = self.job;
+        let settle = job.settle();
+        for output in job.scan.outputs() {
+            let place = job.place(output);
+            let mut hours = self.present(outputs, output, &place)?;
+            let last = hours.last().copied();
+            let bound = watermark.map(|watermark| Hour::of(watermark.saturating_sub(settle)));
+            // At the end of all input there is nothing beyond the last hour that has rows.
+            let bound = bound.map(|bound| last.map_or(bound, |last| bound.min(last.plus(1))));
+            let first = outputs.sealed_to.get(&output.name).copied().or(hours.first().copied());
+            if let (Some(first), Some(bound)) = (first, bound)
+                && let Some(early) = hours.first().filter(|hour| **hour < first)
+            {
+                bail!("{} got rows for {early}, which is sealed (sealed up to {first}, now {bound})", output.name);
+            }
+            if let (Some(first), Some(bound)) = (first, bound) {
+                let sealed = Hour::range(first..bound).collect::<Vec<_>>();
+                hours.retain(|hour| *hour >= bound);
+                self.seal(outputs, output, &place, sealed, report).await?;
+                if bound > first {
+                    outputs.sealed_to.insert(output.name.clone(), bound);
+                }
+            }
+            for hour in hours {
+                self.leave_open(outputs, output, &place, hour)?;
+            }
+        }
+        self.epoch.open = outputs.open.clone();
+        self.epoch.notes = json!({ "sealed_to": outputs.sealed_to });
+        Ok(())
+    }
+
+    /// The hours of an output that have rows, in memory or open on disk.
+    fn present(&self, outputs: &Outputs, output: &Output, place: &str) -> Result<Vec<Hour>> {
+        let mut hours = outputs.hours.get(&output.name).map(Hours::hours).unwrap_or_default();
+        for open in outputs.open.keys() {
+            let path = open.strip_prefix(place).and_then(Hour::from_path);
+            hours.extend(path);
+        }
+        hours.sort_unstable();
+        hours.dedup();
+        Ok(hours)
+    }
+
+    async fn seal(
+        &mut self,
+        outputs: &mut Outputs,
+        output: &Output,
+        place: &str,
+        hours: Vec<Hour>,
+        report: &mut Report,
+    ) -> Result<()> {
+        let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(self.job.limits.threads.max(1)));
+        let mut writing = tokio::task::JoinSet::new();
+        for hour in hours {
+            let path = partition(place, hour);
+            let mut rows = outputs.hours.get_mut(&output.name).map(|hours| hours.take(hour)).unwrap_or_default();
+            let open = outputs.open.remove(&path).unwrap_or_default();
+            self.epoch.remove.extend(open.iter().map(|file| file.path.clone()));
+            let (root, command, output) = (self.job.out.clone(), self.job.command.clone(), output.clone());
+            let staged = format!("{}/{}-{}.parquet", self.stage, self.name, path.replace(['/', '='], "-"));
+            let ledger = serde_json::to_value(&self.epoch.ledger)?;
+            let permit = permits.clone().acquire_owned().await?;
+            writing.spawn_blocking(move || -> Result<(Hour, Sealed)> {
+                let _permit = permit;
+                for file in &open {
+                    let sum = Sum { bytes: file.bytes, checksum: file.checksum.clone() };
+                    rows.extend(read_arrow(&root.join(&file.path), &sum)?);
+                }
+                let inputs = serde_json::Value::Null;
+                let sealing = Sealing {
+                    root: &root,
+                    command: &command,
+                    output: &output,
+                    partition: path,
+                    staged,
+                    inputs,
+                    ledger,
+                };
+                Ok((hour, sealing.write(&rows)?))
+            });
+        }
+        let mut sealed = Vec::new();
+        while let Some(done) = writing.join_next().await {
+            sealed.push(done??);
+        }
+        sealed.sort_by_key(|(hour, _)| *hour);
+        for (_, sealed) in sealed {
+            report.rows += sealed.rows;
+            report.sealed.push(sealed.partition);
+            self.epoch.publish.extend(sealed.publish);
+            self.epoch.markers.push(sealed.marker);
+        }
+        Ok(())
+    }
+
+    fn leave_open(&mut self, outputs: &mut Outputs, output: &Output, place: &str, hour: Hour) -> Result<()> {
+        let rows = outputs.hours.get_mut(&output.name).map(|hours| hours.take(hour)).unwrap_or_default();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let partition = partition(place, hour);
+        let staged = format!("{}/{}-open-{}.arrow", self.stage, self.name, partition.replace(['/', '='], "-"));
+        let path = format!("_rescan/open/{partition}/{}.arrow", self.name);
+        let sum = write_arrow(&self.job.out.join(&staged), &output.schema, &rows)?;
+        let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
+        let file = OpenFile { path: path.clone(), rows: count, bytes: sum.bytes, checksum: sum.checksum.clone() };
+        outputs.open.entry(partition).or_default().push(file);
+        self.epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
+        Ok(())
+    }
+
+    /// Writes late and rejected rows.
+    pub(crate) fn aside(&mut self, rows: BTreeMap<(&'static str, String), Vec<RecordBatch>>) -> Result<()> {
+        for ((kind, input), rows) in rows {
+            let schema = rows.first().map_or_else(aside::rejected_schema, RecordBatch::schema);
+            let staged = format!("{}/{}-{kind}-{input}.parquet", self.stage, self.name);
+            let sum = write_parquet(&self.job.out.join(&staged), &schema, &rows)?;
+            let path = format!("_rescan/{kind}/{input}-{}.parquet", self.name);
+            self.epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
+        }
+        Ok(())
+    }
+}
+
+/// Adds what an epoch counted to what was counted before it.
+pub(crate) fn add(sum: &mut BTreeMap<String, Ledger>, more: &BTreeMap<String, Ledger>) {
+    for (input, ledger) in more {
+        sum.entry(input.clone()).or_default().add(ledger);
+    }
+}

@@ -1,0 +1,72 @@
+//! Files that the runner writes: sealed Parquet, and Arrow for what only rescan reads again. Each is synced and summed.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::FileReader;
+use arrow::ipc::writer::FileWriter;
+use journal::{Checksum, Sum, checksum_of, create_dirs};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+/// Writes rows as Parquet. The same rows give the same bytes: nothing in it says when, where or by which build.
+pub(crate) fn write_parquet(path: &Path, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Sum> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_created_by("rescan".to_owned())
+        .build();
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    written(path, |file| {
+        let mut writer = ArrowWriter::try_new_with_options(file, schema.clone(), options)?;
+        rows.iter().try_for_each(|rows| writer.write(rows))?;
+        Ok(writer.into_inner()?)
+    })
+}
+
+/// Writes rows as an Arrow file.
+pub(crate) fn write_arrow(path: &Path, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Sum> {
+    written(path, |file| {
+        let mut writer = FileWriter::try_new(file, schema)?;
+        rows.iter().try_for_each(|rows| writer.write(rows))?;
+        writer.finish()?;
+        Ok(writer.into_inner()?)
+    })
+}
+
+type Summed = Checksum<BufWriter<File>>;
+
+fn written(path: &Path, write: impl FnOnce(Summed) -> Result<Summed>) -> Result<Sum> {
+    let written = || {
+        create_dirs(path.parent().unwrap_or(Path::new(".")))?;
+        let mut file = write(Checksum::new(BufWriter::with_capacity(1 << 20, File::create(path)?)))?;
+        file.flush()?;
+        let sum = file.sum();
+        file.into_inner().into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        Ok(sum)
+    };
+    let done: Result<Sum> = written();
+    done.with_context(|| format!("write {}", path.display()))
+}
+
+/// Reads an Arrow file back whose length and checksum are known.
+pub(crate) fn read_arrow(path: &Path, sum: &Sum) -> Result<Vec<RecordBatch>> {
+    let found = checksum_of(path).with_context(|| format!("read {}", path.display()))?;
+    if found != *sum {
+        bail!(journal::JournalError::Corrupt {
+            path: path.to_owned(),
+            what: format!(
+                "has {} bytes and checksum {}, and was written with {} and {}",
+                found.bytes, found.checksum, sum.bytes, sum.checksum
+            ),
+        });
+    }
+    let file = fs::File::open(path).with_context(|| format!("read {}", path.display()))?;
+    let reader = FileReader::try_new_buffered(file, None).with_context(|| format!("read {}", path.display()))?;
+    reader.collect::<Result<_, _>>().with_context(|| format!("read {}", path.display()))
+}

@@ -1,0 +1,186 @@
+//! The gate before f: event time of one source partition, and which of its rows are late or from the future.
+//!
+//! Each row is judged against the watermark of its own partition just before it, so the verdict is the same for every
+//! cut of the input into batches. The job's watermark is the least of its partitions', so a row that is not late here
+//! can never meet a closed window.
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+
+/// What the command line says about time, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct TimePolicy {
+    /// The watermark trails the newest event time by this.
+    pub watermark_delay: i64,
+    /// A window takes rows for this long after the watermark has passed its end.
+    pub allowed_lateness: i64,
+    /// A source partition that shows nothing for this long, in processing time, stops holding the watermark.
+    pub idle_timeout: i64,
+    /// Rows that are further ahead of their arrival are rejected.
+    pub max_future: i64,
+}
+
+/// Event time of a source partition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Clock {
+    /// The largest event time that it has shown.
+    newest: Option<i64>,
+    /// What the job's watermark was while this partition was idle: it may not fall behind that again.
+    floor: Option<i64>,
+    pub idle: bool,
+    pub finished: bool,
+}
+
+/// Rows of a chunk by verdict, each in order.
+pub(crate) struct Admitted {
+    pub on_time: RecordBatch,
+    pub late: RecordBatch,
+    pub future: RecordBatch,
+}
+
+impl Clock {
+    /// A clock that went on from a recorded watermark.
+    pub(crate) fn resumed(watermark: Option<i64>, idle: bool, finished: bool) -> Clock {
+        Clock { newest: None, floor: watermark, idle, finished }
+    }
+
+    /// No row before this is expected any more; none before the first row.
+    pub(crate) fn watermark(&self, delay: i64) -> Option<i64> {
+        self.newest.map(|newest| newest.saturating_sub(delay)).max(self.floor)
+    }
+
+    /// Keeps up with the job while idle.
+    pub(crate) fn follow(&mut self, watermark: Option<i64>) {
+        self.floor = self.floor.max(watermark);
+    }
+
+    /// Judges rows in order and moves on with them. `now` stands in where a row does not say when it arrived.
+    pub(crate) fn admit(&mut self, rows: RecordBatch, time: &str, policy: &TimePolicy, now: i64) -> Result<Admitted> {
+        let times = rows.column_by_name(time).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        let times = times.with_context(|| format!("column {time} is no timestamp"))?.clone();
+        let arrivals =
+            rows.column_by_name("_arrived_at").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        let latest = |row: usize| {
+            let arrived =
+                arrivals.filter(|arrivals| arrivals.is_valid(row)).map_or(now, |arrivals| arrivals.value(row));
+            arrived.saturating_add(policy.max_future)
+        };
+        let (mut late, mut future) = (vec![false; rows.num_rows()], vec![false; rows.num_rows()]);
+        let mut any = false;
+        for (row, time) in times.values().iter().enumerate() {
+            let bound = self
+                .watermark(policy.watermark_delay)
+                .map(|watermark| watermark.saturating_sub(policy.allowed_lateness));
+            future[row] = *time > latest(row);
+            late[row] = !future[row] && bound.is_some_and(|bound| *time < bound);
+            any |= future[row] || late[row];
+            if !future[row] {
+                self.newest = self.newest.max(Some(*time));
+            }
+        }
+        if !any {
+            let none = rows.slice(0, 0);
+            return Ok(Admitted { on_time: rows, late: none.clone(), future: none });
+        }
+        let on_time: BooleanArray = late.iter().zip(&future).map(|(late, future)| Some(!late && !future)).collect();
+        Ok(Admitted {
+            on_time: filter_record_batch(&rows, &on_time)?,
+            late: filter_record_batch(&rows, &BooleanArray::from(late))?,
+            future: filter_record_batch(&rows, &BooleanArray::from(future))?,
+        })
+    }
+}
+
+/// The job's watermark: the least of the partitions that hold it, never less than it was. `None` before every one of
+/// them has shown a row; `i64::MAX` once all have finished.
+pub(crate) fn watermark<'a>(clocks: impl Iterator<Item = &'a Clock>, delay: i64, before: Option<i64>) -> Option<i64> {
+    let mut least = Some(i64::MAX);
+    let mut holds = false;
+    let mut finished = true;
+    for clock in clocks {
+        finished &= clock.finished;
+        if clock.finished || clock.idle {
+            continue;
+        }
+        holds = true;
+        least = least.min(clock.watermark(delay));
+    }
+    if !holds && !finished { before } else { least.max(before) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::TimestampMicrosecondArray;
+    use arrow::datatypes::{Field, Schema};
+    use std::sync::Arc;
+
+    const POLICY: TimePolicy =
+        TimePolicy { watermark_delay: 10, allowed_lateness: 2, idle_timeout: 0, max_future: 1_000 };
+
+    fn rows(times: &[i64]) -> RecordBatch {
+        let schema = Schema::new(vec![Field::new("ts", connector::TIME, false)]);
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(TimestampMicrosecondArray::from(times.to_vec()))]).unwrap()
+    }
+
+    fn times(rows: &RecordBatch) -> Vec<i64> {
+        rows.column(0).as_primitive::<TimestampMicrosecondType>().values().to_vec()
+    }
+
+    #[test]
+    fn a_row_is_late_against_its_partitions_watermark_just_before_it() {
+        let mut clock = Clock::default();
+        let admitted = clock.admit(rows(&[100, 88, 87, 200, 188, 187]), "ts", &POLICY, 0).unwrap();
+        assert_eq!(times(&admitted.on_time), [100, 88, 200, 188]);
+        assert_eq!(times(&admitted.late), [87, 187]);
+        assert_eq!(clock.watermark(POLICY.watermark_delay), Some(190));
+    }
+
+    #[test]
+    fn the_verdict_is_the_same_for_every_cut() {
+        let all = [5, 100, 3, 99, 120, 108, 107, 119, 300, 287];
+        let whole = times(&Clock::default().admit(rows(&all), "ts", &POLICY, 0).unwrap().late);
+        for cut in 0..all.len() {
+            let mut clock = Clock::default();
+            let mut late = Vec::new();
+            for part in [&all[..cut], &all[cut..]] {
+                late.extend(times(&clock.admit(rows(part), "ts", &POLICY, 0).unwrap().late));
+                clock = Clock::resumed(clock.watermark(POLICY.watermark_delay), false, false);
+            }
+            assert_eq!(late, whole, "cut at {cut}");
+        }
+        assert!(!whole.is_empty());
+    }
+
+    #[test]
+    fn the_future_drags_nothing() {
+        let mut clock = Clock::default();
+        let admitted = clock.admit(rows(&[100, 1_501, 101]), "ts", &POLICY, 500).unwrap();
+        assert_eq!(times(&admitted.future), [1_501]);
+        assert_eq!(times(&admitted.on_time), [100, 101]);
+        assert_eq!(clock.watermark(10), Some(91));
+    }
+
+    #[test]
+    fn the_job_goes_with_the_slowest_that_is_awake() {
+        let clock = |newest, idle, finished| Clock { newest, floor: None, idle, finished };
+        let of = |clocks: &[Clock], before| watermark(clocks.iter(), 10, before);
+        assert_eq!(of(&[clock(Some(100), false, false), clock(Some(50), false, false)], None), Some(40));
+        assert_eq!(of(&[clock(Some(100), false, false), clock(None, false, false)], None), None);
+        assert_eq!(of(&[clock(Some(100), false, false), clock(None, true, false)], None), Some(90));
+        assert_eq!(of(&[clock(Some(100), false, false), clock(Some(50), false, true)], None), Some(90));
+        assert_eq!(of(&[clock(Some(100), true, false)], Some(60)), Some(60));
+        assert_eq!(of(&[clock(Some(100), false, true)], Some(60)), Some(i64::MAX));
+        assert_eq!(of(&[clock(Some(100), false, false)], Some(95)), Some(95));
+    }
+
+    #[test]
+    fn who_slept_wakes_in_the_jobs_time() {
+        let mut clock = Clock { idle: true, ..Clock::default() };
+        clock.follow(Some(50));
+        let admitted = clock.admit(rows(&[47, 48]), "ts", &POLICY, 0).unwrap();
+        assert_eq!((times(&admitted.late), times(&admitted.on_time)), (vec![47], vec![48]));
+    }
+}

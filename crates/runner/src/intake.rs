@@ -1,0 +1,198 @@
+//! From source partitions to the rows of a step: reads from whoever is furthest behind in event time, and sends late,
+//! future and broken rows aside.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
+use connector::{Chunk, Offset, Poll, Source};
+use journal::{Epoch, Ledger, SourceFacts};
+use scan::Door;
+
+use crate::aside;
+use crate::gate::{Clock, TimePolicy, watermark};
+
+/// An input of a stream.
+pub struct Feed {
+    /// As in `batch.NAME`.
+    pub input: String,
+    /// Its event time column, after the door.
+    pub time: String,
+    /// Where its rows come from.
+    pub source: Box<dyn Source>,
+    /// `--where` and `--select`.
+    pub door: Option<Door>,
+}
+
+/// One source partition.
+struct Lane {
+    feed: usize,
+    partition: usize,
+    name: String,
+    clock: Clock,
+    offset: Option<Offset>,
+    watermark_before: Option<i64>,
+    /// Since when it has had nothing to give.
+    waiting: Option<Instant>,
+}
+
+/// Rows between two steps.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    pub rows: BTreeMap<String, Vec<RecordBatch>>,
+    /// Rows for f, by input.
+    pub fed: BTreeMap<String, u64>,
+    pub count: usize,
+}
+
+/// All source partitions of a run.
+pub(crate) struct Intake {
+    feeds: Vec<Feed>,
+    lanes: Vec<Lane>,
+    policy: TimePolicy,
+    watermark: Option<i64>,
+    /// Rows that f does not see, by input, since the last commit.
+    pub aside: BTreeMap<(&'static str, String), Vec<RecordBatch>>,
+    /// What became of rows before f, by input, since the last commit.
+    pub ledger: BTreeMap<String, Ledger>,
+}
+
+/// What reading once gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Rows,
+    Nothing,
+    End,
+}
+
+impl Intake {
+    /// Goes to where an epoch left off.
+    pub(crate) async fn new(mut feeds: Vec<Feed>, policy: TimePolicy, last: Option<&Epoch>) -> Result<Intake> {
+        let mut lanes = Vec::new();
+        let mut ledger = BTreeMap::new();
+        for (feed, Feed { input, source, .. }) in feeds.iter_mut().enumerate() {
+            ledger.insert(input.clone(), Ledger::default());
+            let mut offsets = BTreeMap::new();
+            for (partition, name) in source.partitions().to_vec().into_iter().enumerate() {
+                let facts = last.and_then(|last| last.sources.get(&format!("{input}/{name}")));
+                let offset = facts.map(|facts| serde_json::from_value::<Offset>(facts.offset.clone()));
+                let offset = offset.transpose().with_context(|| format!("the journal's offset of {input}/{name}"))?;
+                let clock = facts
+                    .map_or_else(Clock::default, |facts| Clock::resumed(facts.watermark, facts.idle, facts.finished));
+                offsets.extend(offset.clone().map(|offset| (name.clone(), offset)));
+                let watermark_before = clock.watermark(policy.watermark_delay);
+                lanes.push(Lane { feed, partition, name, clock, offset, watermark_before, waiting: None });
+            }
+            source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
+        }
+        let watermark = last.and_then(|last| last.watermark);
+        Ok(Intake { feeds, lanes, policy, watermark, aside: BTreeMap::new(), ledger })
+    }
+
+    /// The job's watermark, microseconds; `i64::MAX` at the end of all input.
+    pub(crate) fn watermark(&self) -> Option<i64> {
+        self.watermark
+    }
+
+    /// Rows read since the last commit.
+    pub(crate) fn read_rows(&self) -> u64 {
+        self.ledger.values().map(|ledger| ledger.read).sum()
+    }
+
+    /// Reads one chunk of at most `rows_max` rows from the partition that is furthest behind and has something to give.
+    pub(crate) async fn read(&mut self, gathered: &mut Gathered, rows_max: usize) -> Result<Read> {
+        let mut order: Vec<usize> = (0..self.lanes.len()).filter(|lane| !self.lanes[*lane].clock.finished).collect();
+        if order.is_empty() {
+            return Ok(Read::End);
+        }
+        let delay = self.policy.watermark_delay;
+        order.sort_by_key(|lane| self.lanes[*lane].clock.watermark(delay));
+        for at in order {
+            let lane = &self.lanes[at];
+            match self.feeds[lane.feed].source.read(lane.partition, rows_max).await? {
+                Poll::Chunk(chunk) => {
+                    self.admit(at, chunk, gathered).await?;
+                    self.tick();
+                    return Ok(Read::Rows);
+                }
+                Poll::Finished => {
+                    self.lanes[at].clock.finished = true;
+                    self.tick();
+                    return Ok(Read::Rows);
+                }
+                Poll::Waiting => self.wait(at),
+            }
+        }
+        self.tick();
+        Ok(Read::Nothing)
+    }
+
+    fn wait(&mut self, lane: usize) {
+        let since = *self.lanes[lane].waiting.get_or_insert_with(Instant::now);
+        let timeout = Duration::from_micros(self.policy.idle_timeout.try_into().unwrap_or(0));
+        self.lanes[lane].clock.idle |= since.elapsed() >= timeout;
+    }
+
+    fn tick(&mut self) {
+        let clocks = self.lanes.iter().map(|lane| &lane.clock);
+        self.watermark = watermark(clocks, self.policy.watermark_delay, self.watermark);
+        for lane in self.lanes.iter_mut().filter(|lane| lane.clock.idle) {
+            lane.clock.follow(self.watermark);
+        }
+    }
+
+    async fn admit(&mut self, lane: usize, chunk: Chunk, gathered: &mut Gathered) -> Result<()> {
+        let lane = &mut self.lanes[lane];
+        let feed = &self.feeds[lane.feed];
+        (lane.waiting, lane.clock.idle, lane.offset) = (None, false, Some(chunk.next));
+        let decoded = chunk.rows.num_rows() as u64;
+        let rows = match &feed.door {
+            Some(door) => door.pass(chunk.rows).await?,
+            None => chunk.rows,
+        };
+        let filtered = decoded - rows.num_rows() as u64;
+        let admitted = lane.clock.admit(rows, &feed.time, &self.policy, now_us())?;
+        let mut rejected = chunk.rejected;
+        rejected.extend(aside::future(&admitted.future, &feed.time)?);
+        let (late, fed) = (admitted.late.num_rows() as u64, admitted.on_time.num_rows() as u64);
+        let ledger = Ledger { read: chunk.read, late, rejected: rejected.len() as u64, filtered, ..Ledger::default() };
+        if let Some(sum) = self.ledger.get_mut(&feed.input) {
+            sum.add(&ledger);
+        }
+        if late > 0 {
+            self.aside.entry(("late", feed.input.clone())).or_default().push(aside::late(&admitted.late)?);
+        }
+        if !rejected.is_empty() {
+            self.aside.entry(("rejected", feed.input.clone())).or_default().push(aside::rejected(&rejected)?);
+        }
+        gathered.count += fed as usize;
+        *gathered.fed.entry(feed.input.clone()).or_default() += fed;
+        gathered.rows.entry(feed.input.clone()).or_default().push(admitted.on_time);
+        Ok(())
+    }
+
+    /// What an epoch records of each source partition; the next epoch's begins here.
+    pub(crate) fn facts(&mut self) -> Result<BTreeMap<String, SourceFacts>> {
+        let delay = self.policy.watermark_delay;
+        let mut facts = BTreeMap::new();
+        for lane in &mut self.lanes {
+            let watermark = lane.clock.watermark(delay);
+            let watermark_before = std::mem::replace(&mut lane.watermark_before, watermark);
+            let offset = serde_json::to_value(lane.offset.clone().unwrap_or_default())?;
+            let (idle, finished) = (lane.clock.idle, lane.clock.finished);
+            let name = format!("{}/{}", self.feeds[lane.feed].input, lane.name);
+            facts.insert(name, SourceFacts { offset, watermark_before, watermark, idle, finished });
+        }
+        Ok(facts)
+    }
+}
+
+/// The wall clock, microseconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when a row arrived, where its source does not say; recorded, not judged by"
+)]
+fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}

@@ -1,0 +1,75 @@
+//! What a run is: f, where its output goes, and the flags that matter.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use scan::{Limits, Output, Scan};
+
+use crate::gate::TimePolicy;
+
+/// A run of f, batch or stream.
+pub struct Job {
+    /// The command's name, for `_SUCCESS`.
+    pub command: String,
+    /// f.
+    pub scan: Scan,
+    /// The output root.
+    pub out: PathBuf,
+    /// What gives these results: compared when a run is resumed, and part of an hour's identity.
+    pub config: BTreeMap<String, String>,
+    /// Event time.
+    pub time: TimePolicy,
+    /// Threads and memory.
+    pub limits: Limits,
+    /// Set by a signal: the run finishes or drops the current epoch and stops.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Job {
+    /// Where the hours of an output are, below the root: the root itself where there is only one output.
+    pub(crate) fn place(&self, output: &Output) -> String {
+        if self.scan.outputs().len() == 1 { String::new() } else { format!("{}/", output.name) }
+    }
+
+    /// How far an output's hour waits beyond its end before it is final, microseconds of event time.
+    pub(crate) fn settle(&self) -> i64 {
+        let after = self.scan.inputs().iter().map(|input| input.after).max().unwrap_or(0);
+        after.saturating_add(self.time.allowed_lateness)
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// What a run is doing, for whoever shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Rows read.
+    pub rows: u64,
+    /// Hours done, and to do where that is known.
+    pub hours: (u64, Option<u64>),
+    /// The job's watermark, microseconds.
+    pub watermark: Option<i64>,
+    /// Rows of state.
+    pub state_rows: u64,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Report {
+    /// The inputs' rows by their fate.
+    pub ledger: BTreeMap<String, journal::Ledger>,
+    /// Sealed output partitions that were written.
+    pub sealed: Vec<String>,
+    /// Rows in them.
+    pub rows: u64,
+    /// Output partitions that were done already.
+    pub up_to_date: u64,
+    /// Epochs committed.
+    pub epochs: u64,
+    /// Whether a signal ended the run before its input did.
+    pub stopped: bool,
+}

@@ -1,0 +1,186 @@
+//! Proves that two outputs of rescan agree, or tells every row on which they do not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use connector::{DataFile, Hour, HourFiles, Location, SealedFile, SourceError, list, scan};
+use datafusion::catalog::TableProvider;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::reconcile_columns::Columns;
+use crate::reconcile_merge::Merge;
+use crate::reconcile_report::{Difference, Summary};
+use crate::reconcile_rows::{Cursor, Encoder};
+
+/// What is compared, and how strictly.
+#[derive(Clone, Debug)]
+pub struct ReconcileOptions {
+    /// The columns that tell rows apart; none: those that `_SUCCESS` names.
+    pub key: Option<Vec<String>>,
+    /// Numbers of a column that are at most this far apart differ with the cause `tolerance`.
+    pub tolerance: BTreeMap<String, f64>,
+    /// The first hour; none: from the beginning.
+    pub from: Option<Hour>,
+    /// The hour behind the last; none: to the end.
+    pub to: Option<Hour>,
+    /// What sorting may hold in memory, of files that are not sorted by key; the rest goes to temporary files.
+    pub memory_bytes: usize,
+}
+
+impl Default for ReconcileOptions {
+    fn default() -> Self {
+        Self { key: None, tolerance: BTreeMap::new(), from: None, to: None, memory_bytes: 512 << 20 }
+    }
+}
+
+/// Compares the batch and the stream output by key, hour by hour, and tells every difference as it is found, in the
+/// order of hour and key. Partitions whose files have equal checksums are equal without being read; of others a few
+/// thousand rows are in memory at a time. Columns compare by name, those that start with `_` not at all.
+///
+/// # Errors
+/// A side without any partition in the range, no key, or files that cannot be read, as [`SourceError`]; and whatever
+/// `on_difference` answers.
+pub async fn reconcile(
+    batch: &Location,
+    stream: &Location,
+    options: &ReconcileOptions,
+    mut on_difference: impl FnMut(Difference) -> Result<()>,
+) -> Result<Summary> {
+    let batch = Side::list("batch", batch, options).await?;
+    let stream = Side::list("stream", stream, options).await?;
+    let key = key(&batch, &stream, options)?;
+    let context = context(options.memory_bytes)?;
+    let mut summary = Summary::default();
+    let hours: BTreeSet<Hour> = batch.hours.keys().chain(stream.hours.keys()).copied().collect();
+    for hour in hours {
+        summary.partitions += 1;
+        if let Some(rows) = equal_by_checksum(batch.hours.get(&hour), stream.hours.get(&hour), &key) {
+            summary.partitions_equal_by_checksum += 1;
+            summary.rows_batch += rows;
+            summary.rows_stream += rows;
+            summary.rows_equal += rows;
+            continue;
+        }
+        let tables = [batch.table(hour).await?, stream.table(hour).await?];
+        let columns = columns(&tables, &key)?;
+        columns.allow(&options.tolerance)?;
+        let mut merge = Merge {
+            hour,
+            columns: &columns,
+            tolerance: &options.tolerance,
+            pending: !(batch.sealed(hour) && stream.sealed(hour)),
+            summary: &mut summary,
+            on_difference: &mut on_difference,
+        };
+        merge.columns_apart()?;
+        let [mut left, mut right] = cursors([&batch, &stream], hour, tables, &columns, &context).await?;
+        merge.rows(&mut left, &mut right).await?;
+    }
+    Ok(summary)
+}
+
+/// Plans of one partition, as rows are wanted in order, that sort within this memory.
+fn context(memory_bytes: usize) -> Result<SessionContext> {
+    let pool = Arc::new(FairSpillPool::new(memory_bytes));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
+    let config = SessionConfig::new().with_target_partitions(1);
+    Ok(SessionContext::new_with_config_rt(config, runtime))
+}
+
+/// One of the two outputs.
+struct Side<'a> {
+    name: &'static str,
+    root: &'a Location,
+    hours: BTreeMap<Hour, HourFiles>,
+}
+
+impl<'a> Side<'a> {
+    async fn list(name: &'static str, root: &'a Location, options: &ReconcileOptions) -> Result<Self> {
+        let range = (
+            options.from.map_or(Bound::Unbounded, Bound::Included),
+            options.to.map_or(Bound::Unbounded, Bound::Excluded),
+        );
+        let hours = list(root, range).await?;
+        if hours.is_empty() {
+            let wanted = "dt=YYYY-MM-DD/hr=HH with Parquet files in the range";
+            bail!(SourceError::Missing(format!("{name} {root} has no partition: it needs directories {wanted}")));
+        }
+        Ok(Self { name, root, hours })
+    }
+
+    fn files(&self, hour: Hour) -> &[DataFile] {
+        self.hours.get(&hour).map_or(&[], |h| &h.files)
+    }
+
+    fn sealed(&self, hour: Hour) -> bool {
+        self.hours.get(&hour).is_some_and(|h| h.sealed)
+    }
+
+    async fn table(&self, hour: Hour) -> Result<Option<Arc<dyn TableProvider>>> {
+        match self.files(hour) {
+            [] => Ok(None),
+            files => Ok(Some(scan(self.root, files).await?)),
+        }
+    }
+}
+
+fn columns(tables: &[Option<Arc<dyn TableProvider>>; 2], key: &[String]) -> Result<Columns> {
+    let [batch, stream] = tables.each_ref().map(|t| t.as_ref().map(|t| t.schema()));
+    match (&batch, &stream) {
+        // Sealed without rows on both sides: nothing to compare, and no schema to look the key up in.
+        (None, None) => Ok(Columns { key: Vec::new(), values: Vec::new(), apart: Vec::new() }),
+        _ => Columns::of(batch.as_deref(), stream.as_deref(), key),
+    }
+}
+
+async fn cursors(
+    sides: [&Side<'_>; 2],
+    hour: Hour,
+    tables: [Option<Arc<dyn TableProvider>>; 2],
+    columns: &Columns,
+    context: &SessionContext,
+) -> Result<[Option<Cursor>; 2]> {
+    let encoder = Arc::new(Encoder::new(columns)?);
+    let what = sides.map(|side| format!("read {} {}/{}", side.name, side.root, hour.path()));
+    let ([batch, stream], [batch_what, stream_what]) = (tables, what);
+    let batch = Cursor::open(batch, columns, &encoder, context, batch_what).await?;
+    Ok([batch, Cursor::open(stream, columns, &encoder, context, stream_what).await?])
+}
+
+/// The rows of each side, where both are sealed with the same bytes. Another key than the one they are sealed by could
+/// find several rows under one key, so that they must be read.
+fn equal_by_checksum(batch: Option<&HourFiles>, stream: Option<&HourFiles>, key: &[String]) -> Option<u64> {
+    let (batch, stream) = (sealed_files(batch?, key)?, sealed_files(stream?, key)?);
+    let content = |files: &[&SealedFile]| files.iter().map(|f| (f.checksum.clone(), f.rows)).collect::<Vec<_>>();
+    (content(&batch) == content(&stream)).then(|| batch.iter().map(|f| f.rows).sum())
+}
+
+/// The files by name, where they are still those that were sealed.
+fn sealed_files<'a>(hour: &'a HourFiles, key: &[String]) -> Option<Vec<&'a SealedFile>> {
+    let success = hour.success.as_ref().filter(|s| s.key == key)?;
+    let mut files: Vec<_> = success.files.iter().collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    let there = hour.files.iter().map(|f| (f.name(), f.bytes));
+    there.eq(files.iter().map(|f| (f.name.as_str(), f.bytes))).then_some(files)
+}
+
+fn key(batch: &Side<'_>, stream: &Side<'_>, options: &ReconcileOptions) -> Result<Vec<String>> {
+    if let Some(key) = options.key.as_ref().filter(|k| !k.is_empty()) {
+        return Ok(key.clone());
+    }
+    let hours = batch.hours.values().chain(stream.hours.values());
+    let keys: BTreeSet<&Vec<String>> = hours.filter_map(|h| h.success.as_ref()).map(|s| &s.key).collect();
+    let mut keys = keys.into_iter().filter(|k| !k.is_empty());
+    match (keys.next(), keys.next()) {
+        (Some(key), None) => Ok(key.clone()),
+        (None, _) => bail!(SourceError::BadData("no key in any _SUCCESS: name the key columns with --key".to_string())),
+        (Some(a), Some(b)) => {
+            let (a, b) = (a.join(","), b.join(","));
+            bail!(SourceError::BadData(format!("partitions have several keys, {a} and {b}: choose one with --key")))
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Sealing: all rows that were put out for an hour become one file, one row a key, sorted; `_SUCCESS` says so.
+
+use std::path::Path;
+
+use anyhow::Result;
+use arrow::array::RecordBatch;
+use connector::{Hour, SUCCESS, SealedFile, Success};
+use journal::{Marker, Publish};
+use scan::Output;
+use serde_json::Value;
+
+use crate::files::write_parquet;
+
+/// A sealed hour, written and not yet published.
+pub(crate) struct Sealed {
+    pub partition: String,
+    pub publish: Option<Publish>,
+    pub marker: Marker,
+    pub rows: u64,
+}
+
+/// What to seal, and where: paths are relative to the root.
+pub(crate) struct Sealing<'a> {
+    pub root: &'a Path,
+    pub command: &'a str,
+    pub output: &'a Output,
+    /// The partition's path, and where its file is staged.
+    pub partition: String,
+    pub staged: String,
+    /// What `_SUCCESS` says of inputs and ledger.
+    pub inputs: Value,
+    pub ledger: Value,
+}
+
+impl Sealing<'_> {
+    /// Compacts the rows and writes them. The file's name says its content, so that another content never takes its
+    /// place unseen.
+    pub(crate) fn write(self, rows: &[RecordBatch]) -> Result<Sealed> {
+        let rows = self.output.compact(rows)?;
+        let count = rows.num_rows() as u64;
+        let mut files = Vec::new();
+        let mut publish = None;
+        if count > 0 {
+            let sum = write_parquet(&self.root.join(&self.staged), &self.output.visible(), &[rows])?;
+            let name = format!("part-{}.parquet", &sum.checksum[..12]);
+            files.push(SealedFile {
+                name: name.clone(),
+                rows: count,
+                bytes: sum.bytes,
+                checksum: sum.checksum.clone(),
+            });
+            let path = format!("{}/{name}", self.partition);
+            publish = Some(Publish { staged: self.staged, path, bytes: sum.bytes, checksum: sum.checksum });
+        }
+        let success = Success {
+            format: 1,
+            command: self.command.to_owned(),
+            output: self.output.name.clone(),
+            key: self.output.key.clone(),
+            merge: if self.output.greatest.is_empty() { "rows".to_owned() } else { "greatest".to_owned() },
+            rows: count,
+            files,
+            inputs: self.inputs,
+            ledger: self.ledger,
+        };
+        let marker = Marker { path: format!("{}/{SUCCESS}", self.partition), content: serde_json::to_value(success)? };
+        Ok(Sealed { partition: self.partition, publish, marker, rows: count })
+    }
+}
+
+/// The path of an hour of an output.
+pub(crate) fn partition(place: &str, hour: Hour) -> String {
+    format!("{place}{}", hour.path())
+}

@@ -1,0 +1,188 @@
+//! The stream runner: rows in micro-batches as they come, a commit every few seconds, hours sealed as the watermark
+//! passes them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::TryStreamExt;
+use journal::{Epoch, Journal, Ledger};
+use scan::{Batch, State};
+
+use crate::advance::{account, advance};
+use crate::commit::{Draft, Outputs, add, token};
+use crate::intake::{Feed, Gathered, Intake, Read};
+use crate::job::{Job, Progress, Report};
+use crate::snapshot::Snapshot;
+
+/// How a stream is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Rows of a micro-batch at most.
+    pub rows_max: usize,
+    /// A micro-batch waits no longer than this for more rows.
+    pub interval: Duration,
+    /// What was done is committed this often.
+    pub commit_interval: Duration,
+    /// Rows of output that wait for a commit at most.
+    pub pending_rows_max: usize,
+}
+
+/// How long to wait where no source partition has anything.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Runs until all input has ended, or a signal.
+///
+/// # Errors
+/// Anything that keeps an epoch from being committed; what was committed before stands.
+pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(&Progress)) -> Result<Report> {
+    let journal = Journal::open(&job.out, Path::new("_rescan/journal/stream"), job.config.clone())?;
+    let last = journal.last().cloned();
+    let mut state = job.scan.empty();
+    let files = last.as_ref().map(|last| last.state.clone()).unwrap_or_default();
+    let run = Run {
+        snapshot: Snapshot::restore(&job.out, files, &mut state)?,
+        intake: Intake::new(feeds, job.time, last.as_ref()).await?,
+        outputs: Outputs::new(job, last.as_ref())?,
+        ledger: last.as_ref().map(|last| last.ledger.clone()).unwrap_or_default(),
+        accepted: BTreeMap::new(),
+        report: Report::default(),
+        progress,
+        state,
+        journal,
+        last,
+        job,
+        cut,
+    };
+    run.run().await
+}
+
+struct Run<'a, P> {
+    job: &'a Job,
+    cut: Cut,
+    journal: Journal,
+    last: Option<Epoch>,
+    intake: Intake,
+    state: State,
+    snapshot: Snapshot,
+    outputs: Outputs,
+    /// Of all epochs so far.
+    ledger: BTreeMap<String, Ledger>,
+    /// What f made of its rows since the last commit.
+    accepted: BTreeMap<String, Ledger>,
+    report: Report,
+    progress: P,
+}
+
+impl<P: FnMut(&Progress)> Run<'_, P> {
+    async fn run(mut self) -> Result<Report> {
+        if self.last.as_ref().is_some_and(|last| last.watermark == Some(i64::MAX)) {
+            self.report.ledger = self.ledger;
+            self.report.up_to_date = 1;
+            return Ok(self.report);
+        }
+        let mut committed = Instant::now();
+        loop {
+            let mut gathered = Gathered::default();
+            let read = self.gather(&mut gathered).await?;
+            self.step(gathered).await?;
+            let due =
+                committed.elapsed() >= self.cut.commit_interval || self.outputs.rows() >= self.cut.pending_rows_max;
+            let ended = read == Read::End || self.job.stopped();
+            if ended || due && self.changed() {
+                self.commit().await?;
+                committed = Instant::now();
+            }
+            if ended {
+                self.report.stopped = read != Read::End;
+                self.report.ledger = self.ledger;
+                return Ok(self.report);
+            }
+        }
+    }
+
+    fn changed(&self) -> bool {
+        self.intake.read_rows() > 0 || self.last.as_ref().and_then(|last| last.watermark) != self.intake.watermark()
+    }
+
+    /// Reads until a micro-batch is full, or has waited long enough.
+    async fn gather(&mut self, gathered: &mut Gathered) -> Result<Read> {
+        let begun = Instant::now();
+        loop {
+            let room = self.cut.rows_max - gathered.count.min(self.cut.rows_max);
+            if room == 0 || self.job.stopped() {
+                return Ok(Read::Rows);
+            }
+            match self.intake.read(gathered, room).await? {
+                Read::End => return Ok(Read::End),
+                Read::Nothing if begun.elapsed() >= self.cut.interval => return Ok(Read::Nothing),
+                Read::Nothing => tokio::time::sleep(PAUSE).await,
+                Read::Rows if begun.elapsed() >= self.cut.interval => return Ok(Read::Rows),
+                Read::Rows => {}
+            }
+        }
+    }
+
+    async fn step(&mut self, gathered: Gathered) -> Result<()> {
+        if gathered.count > 0 {
+            let state = std::mem::take(&mut self.state);
+            let (state, stepped) = advance(&self.job.scan, state, Batch::Rows(gathered.rows), self.job.limits).await?;
+            self.state = state;
+            add(&mut self.accepted, &account(&gathered.fed, &stepped.merged)?);
+            self.snapshot.add(stepped.deltas);
+            for (name, mut rows) in stepped.outputs {
+                while let Some(rows) = rows.try_next().await? {
+                    self.outputs.add(&name, &rows)?;
+                }
+            }
+        }
+        if let Some(before) = self.expiry() {
+            self.state.expire(before);
+        }
+        let rows = self.ledger.values().map(|ledger| ledger.read).sum::<u64>() + self.intake.read_rows();
+        let state_rows = self.state.rows().values().sum::<usize>() as u64;
+        let hours = (self.report.sealed.len() as u64, None);
+        (self.progress)(&Progress { rows, hours, watermark: self.intake.watermark(), state_rows });
+        Ok(())
+    }
+
+    /// No row before this will come to f any more.
+    fn expiry(&self) -> Option<i64> {
+        self.intake.watermark().map(|watermark| watermark.saturating_sub(self.job.time.allowed_lateness))
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        let number = self.journal.next_number();
+        let token = token();
+        let name = format!("{number:010}-{token}");
+        let mut before = std::mem::take(&mut self.intake.ledger);
+        for (input, ledger) in &mut before {
+            // What the source read and what f took are counted apart: an epoch whose sums differ is not committed.
+            let taken = self.accepted.remove(input).unwrap_or_default();
+            (ledger.accepted, ledger.duplicate) = (taken.accepted, taken.duplicate);
+            self.intake.ledger.insert(input.clone(), Ledger::default());
+        }
+        add(&mut self.ledger, &before);
+        let watermark = self.intake.watermark();
+        let epoch = Epoch {
+            number,
+            token,
+            config: self.job.config.clone(),
+            sources: self.intake.facts()?,
+            watermark,
+            ledger: self.ledger.clone(),
+            ..Epoch::default()
+        };
+        let mut draft = Draft { job: self.job, stage: self.journal.stage().to_owned(), name: name.clone(), epoch };
+        draft.outputs(&mut self.outputs, watermark, &mut self.report).await?;
+        draft.aside(std::mem::take(&mut self.intake.aside))?;
+        self.snapshot.write(&self.job.scan, &self.job.out, self.journal.state(), &name, self.expiry())?;
+        draft.epoch.state = self.snapshot.files.clone();
+        self.last = Some(draft.epoch.clone());
+        self.journal.commit(draft.epoch)?;
+        self.journal.collect_garbage()?;
+        self.report.epochs += 1;
+        Ok(())
+    }
+}
