@@ -102,7 +102,6 @@ pub(crate) fn record_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The first field, `None` where it is empty, and what follows its comma.
-#[expect(clippy::type_complexity, reason = "a value and a rest, each of which may not be there")]
 fn field(text: &str) -> Result<(Option<Cow<'_, str>>, Option<&str>), Fault> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, rest) = text.split_once(',').map_or((text, None), |(value, rest)| (value, Some(rest)));
@@ -115,7 +114,7 @@ fn field(text: &str) -> Result<(Option<Cow<'_, str>>, Option<&str>), Fault> {
             Some(i) => end += i,
         }
         if !quoted[end + 1..].starts_with('"') {
-            break memmem::find(quoted[..end].as_bytes(), b"\"\"").is_some();
+            break memmem::find(&quoted.as_bytes()[..end], b"\"\"").is_some();
         }
         end += 2;
     };

@@ -1,0 +1,34 @@
+#!/bin/sh
+# The main job on made-up data: every command as batch and as stream, and the proof that both give the same.
+set -eu
+rescan=${RESCAN:?path of the binary}
+out=${1:-demo}
+rm -rf "$out"
+
+say() { printf '\n%s\n' "$*" >&2; }
+run() { printf '$ rescan %s\n' "$*" >&2; "$rescan" "$@"; }
+
+say "Three hours of made-up events in the order they arrive: some late, some twice, some broken."
+run generate --hours 3 --impressions-per-hour 100000 --to "$out/raw"
+
+say "ingest: every event once, in hourly Parquet. Late and broken rows are kept aside."
+run ingest --in "$out/raw/impressions.jsonl" --schema impressions --out "$out/impressions"
+run ingest --in "$out/raw/plays.jsonl" --schema plays --out "$out/plays"
+
+say "Batch: f over the hours of Parquet."
+run join --in impressions="$out/impressions" --in plays="$out/plays" --out "$out/joined-batch"
+run aggregate --in impressions="$out/impressions" --in plays="$out/plays" --out "$out/counts-batch"
+
+say "Stream: the same f over micro-batches of the raw files, as they arrive."
+run join --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --out "$out/joined-stream"
+run aggregate --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --out "$out/counts-stream"
+
+say "Do they agree?"
+run reconcile --batch "$out/joined-batch" --stream "$out/joined-stream"
+run reconcile --batch "$out/counts-batch" --stream "$out/counts-stream"
+
+say "What the stream's journal accounts for:"
+run inspect "$out/joined-stream"
+
+say "What was injected, by the generator's own account, is in $out/raw/truth.json.
+Next: rescan join --help; rescan sql join; make kafka, and --in NAME=kafka://127.0.0.1:9092/TOPIC."
