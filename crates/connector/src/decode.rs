@@ -27,9 +27,9 @@ pub enum TextFormat {
 /// Decodes the rows of one source partition, chunk by chunk.
 ///
 /// A row is rejected, with one of these codes first in its reason, where it is not exactly what the schema says:
-/// `bad_encoding`, `csv_truncated`, `duplicate_key`, `empty_payload`, `int_overflow`, `json_malformed`, `json_truncated`,
-/// `lossy_number`, `missing`, `multiple_documents`, `no_event_time`, `no_zone`, `non_finite`, `time_out_of_range`,
-/// `too_deep`, `too_large`, `wrong_columns`, `wrong_type`.
+/// `bad_encoding`, `csv_malformed`, `csv_truncated`, `duplicate_key`, `empty_payload`, `int_overflow`,
+/// `json_malformed`, `json_truncated`, `lossy_number`, `missing`, `multiple_documents`, `no_event_time`, `no_zone`,
+/// `non_finite`, `time_out_of_range`, `too_deep`, `too_large`, `wrong_columns`, `wrong_type`.
 pub struct Decoder {
     schema: SchemaRef,
     row: Row,

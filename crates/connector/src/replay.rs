@@ -52,7 +52,7 @@ impl ReplaySource {
     pub async fn open(root: &Location, hours: impl RangeBounds<Hour>, memory_limit: usize) -> Result<Self> {
         let hours = list(root, hours).await?;
         if let Some((hour, _)) = hours.iter().find(|(_, files)| !files.sealed) {
-            bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed: replay the hours before it")));
+            bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed yet: replay with --to {hour}")));
         }
         let files: Vec<_> = hours.into_values().flat_map(|hour| hour.files).collect();
         let table = scan(root, &files).await?;

@@ -2,7 +2,9 @@
 
 mod main {
     mod broker;
+    mod files;
     mod kafka;
     mod partitions;
+    mod replay;
     mod s3;
 }

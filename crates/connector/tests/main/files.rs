@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{Int64Type, Schema, TimestampMicrosecondType};
-use connector::{FileOptions, FileSource, Offset, Poll, Source, SourceError, schema};
+use connector::{FileOptions, FileSource, Offset, Poll, Source, SourceError, parse_schema, print_schema};
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 type Seen = (String, i64, String);
 
 fn options(follow: bool) -> FileOptions {
-    let schema = schema::parse("id text not null\nts timestamp\nn int64").unwrap();
+    let schema = parse_schema("id text not null\nts timestamp\nn int64").unwrap();
     FileOptions { schema, time: "ts".to_owned(), format: None, follow }
 }
 
@@ -236,13 +236,9 @@ async fn what_cannot_be_read_is_named_with_its_kind() {
     first_error("types.parquet", &bytes, "no column ts").await;
 
     let gone = at(path, Offset { file: "old.jsonl".into(), position: 5, row: 1 });
-    let mut source = open(path, true).err().map_or_else(
-        || panic!("a.txt is refused"),
-        |_| {
-            fs::remove_file(path.join("a.txt")).unwrap();
-            open(path, true).unwrap()
-        },
-    );
+    assert!(open(path, true).is_err(), "a.txt is refused in a directory too");
+    fs::remove_file(path.join("a.txt")).unwrap();
+    let mut source = open(path, true).unwrap();
     assert!(
         matches!(kind(source.seek(&gone).await.unwrap_err()), SourceError::BadData(text) if text.contains("is gone"))
     );
@@ -258,7 +254,7 @@ async fn corrupt_parquet_does_not_bring_the_process_down() {
     let ids: Vec<String> = (0..500).map(|i| format!("id{i}")).collect();
     parquet(&file, &ids.iter().map(|id| (Some(id.as_str()), Some(0))).collect::<Vec<_>>());
     let good = fs::read(&file).unwrap();
-    for i in 0..2_000_usize {
+    for i in 0..400_usize {
         let mut bytes = good.clone();
         let bit = i.wrapping_mul(2_654_435_761) % (bytes.len() * 8);
         bytes[bit / 8] ^= 1 << (bit % 8);
@@ -275,7 +271,7 @@ async fn schemas_are_inferred_from_the_first_file() {
     let directory = TempDir::new().unwrap();
     let path = directory.path();
     parquet(&path.join("x.parquet"), &[(Some("a"), Some(0))]);
-    let inferred = |schema: Schema| schema::print(&schema);
+    let inferred = |schema: Schema| print_schema(&schema);
     let of = |name: &str| connector::inferred(path.join(name).to_str().unwrap(), None, "ts");
     assert_eq!(inferred(of("x.parquet").unwrap()), "n int64\nts timestamp not null\nid text\n");
     append(&path.join("a.csv"), ",ts\n1,2019-11-24 00:00:00.010255+00:00\n");
