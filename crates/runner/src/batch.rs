@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
 use connector::{DataFile, Hour, HourFiles, Location, list};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
@@ -15,7 +16,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::advance::advance;
-use crate::commit::{add, token};
+use crate::commit::token;
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
 use crate::seal::{Sealing, partition};
@@ -118,10 +119,7 @@ pub async fn batch(
         let Some(finished) = running.join_next().await else { break };
         let part = finished??;
         done += part.sealed.len() as u64;
-        add(&mut report.ledger, &part.ledger);
-        report.sealed.extend(part.sealed);
-        report.rows += part.rows;
-        report.epochs += part.epochs;
+        report.add(part);
         let rows = report.ledger.values().map(|ledger| ledger.read).sum();
         progress(&Progress { rows, hours: (done, Some(total as u64)), ..Progress::default() });
     }
@@ -259,27 +257,38 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
             hours.add_within(&rows, first, last)?;
         }
     }
-    let mut report = Report::default();
+    let permits = Arc::new(tokio::sync::Semaphore::new(limits.threads.max(1)));
+    let mut committing = tokio::task::JoinSet::new();
     for hour in hours {
-        commit(&job, &listed, hour, &mut outputs, &mut report).await?;
+        let rows = outputs.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect();
+        let (job, listed, permit) = (job.clone(), listed.clone(), permits.clone().acquire_owned().await?);
+        committing.spawn(async move {
+            let _permit = permit;
+            commit(&job, &listed, hour, rows).await
+        });
+    }
+    let mut report = Report::default();
+    while let Some(done) = committing.join_next().await {
+        report.add(done??);
     }
     Ok(report)
 }
 
+/// Seals an hour.
 async fn commit(
     job: &Job,
     listed: &[Listed],
     hour: Hour,
-    outputs: &mut BTreeMap<String, Hours>,
-    report: &mut Report,
-) -> Result<()> {
+    mut rows: BTreeMap<String, Vec<RecordBatch>>,
+) -> Result<Report> {
     let chain = PathBuf::from(format!("_rescan/journal/batch-{hour}"));
     let mut journal = Journal::open(&job.out, &chain, BTreeMap::new())?;
     let (number, token) = (journal.next_number(), token());
     let mut epoch = Epoch { number, token: token.clone(), ..Epoch::default() };
     let mut ledger = read_rows(listed, hour).await?;
+    let mut report = Report::default();
     for output in job.scan.outputs() {
-        let rows = outputs.get_mut(&output.name).map(|hours| hours.take(hour)).unwrap_or_default();
+        let rows = rows.remove(&output.name).unwrap_or_default();
         let partition = partition(&job.place(output), hour);
         let staged = format!("{}/{number:010}-{token}-{}.parquet", journal.stage(), output.name);
         let sealing = Sealing {
@@ -312,9 +321,9 @@ async fn commit(
     epoch.ledger = ledger.clone();
     journal.commit(epoch)?;
     journal.collect_garbage()?;
-    add(&mut report.ledger, &ledger);
-    report.epochs += 1;
-    Ok(())
+    report.ledger = ledger;
+    report.epochs = 1;
+    Ok(report)
 }
 
 /// The rows of the hour itself, by input.

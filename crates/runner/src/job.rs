@@ -73,3 +73,15 @@ pub struct Report {
     /// Whether a signal ended the run before its input did.
     pub stopped: bool,
 }
+
+impl Report {
+    /// Adds what a part of the run did.
+    pub(crate) fn add(&mut self, part: Report) {
+        crate::commit::add(&mut self.ledger, &part.ledger);
+        self.sealed.extend(part.sealed);
+        self.rows += part.rows;
+        self.up_to_date += part.up_to_date;
+        self.epochs += part.epochs;
+        self.stopped |= part.stopped;
+    }
+}

@@ -28,50 +28,71 @@ impl Output {
     pub fn compact(&self, rows: &[RecordBatch]) -> Result<RecordBatch> {
         let all = concat_batches(&self.schema, rows)?;
         let keys = encode(&all, &self.key)?;
-        let mut order: Vec<u32> = (0..all.num_rows() as u32).collect();
-        order.sort_unstable_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+        let order = sorted(&keys);
         let standing = self.standing(&all, &keys, &order)?;
-        let visible: Vec<usize> =
-            self.visible().fields().iter().map(|field| self.schema.index_of(field.name())).collect::<Result<_, _>>()?;
+        let visible = self.visible();
+        let visible = visible.fields().iter().map(|field| self.schema.index_of(field.name()));
+        let visible: Vec<usize> = visible.collect::<Result<_, _>>()?;
         Ok(take_record_batch(&all.project(&visible)?, &UInt32Array::from(standing))?)
     }
 
     fn standing(&self, all: &RecordBatch, keys: &Rows, order: &[u32]) -> Result<Vec<u32>> {
-        let retracted =
-            self.retracts.then(|| all.column_by_name("retracted").map(|column| column.as_boolean())).flatten();
-        let taken =
-            |row: u32| retracted.is_some_and(|column| column.is_valid(row as usize) && column.value(row as usize));
-        let mut ranks = None;
+        let retracted = all.column_by_name("retracted").filter(|_| self.retracts).map(|column| column.as_boolean());
+        let taken = |row: u32| retracted.is_some_and(|column| column.is_valid(row as usize) && column.value(row as usize));
         let mut standing = Vec::with_capacity(order.len());
+        // Where in `standing` the strongest of several rows is to go, and those rows.
+        let mut contested: Vec<(usize, &[u32])> = Vec::new();
         for group in order.chunk_by(|a, b| keys.row(*a as usize) == keys.row(*b as usize)) {
             if group.iter().any(|row| taken(*row)) {
                 continue;
             }
-            if let [row] = group {
-                standing.push(*row);
-                continue;
+            if group.len() > 1 {
+                contested.push((standing.len(), group));
             }
-            if ranks.is_none() {
-                ranks = Some(self.ranks(all)?);
-            }
-            let Some((content, rank)) = &ranks else { continue };
-            standing.extend(group.iter().copied().reduce(|best, row| stronger(best, row, rank.as_ref(), content)));
+            standing.push(group[0]);
+        }
+        for ((place, _), row) in contested.iter().zip(self.strongest(all, &contested)?) {
+            standing[*place] = row;
         }
         Ok(standing)
     }
 
-    /// What decides between rows of one key: all columns, and those in which the greater wins.
-    fn ranks(&self, all: &RecordBatch) -> Result<(Rows, Option<Rows>)> {
+    /// The row of each group that stands: the greater in the columns that say so, then the lesser in all.
+    fn strongest(&self, all: &RecordBatch, groups: &[(usize, &[u32])]) -> Result<Vec<u32>> {
+        let rows: Vec<u32> = groups.iter().flat_map(|(_, group)| group.iter().copied()).collect();
+        let some = take_record_batch(all, &UInt32Array::from(rows.clone()))?;
         let columns: Vec<String> = self.schema.fields().iter().map(|field| field.name().clone()).collect();
-        let rank = if self.greatest.is_empty() { None } else { Some(encode(all, &self.greatest)?) };
-        Ok((encode(all, &columns)?, rank))
+        let content = encode(&some, &columns)?;
+        let rank = if self.greatest.is_empty() { None } else { Some(encode(&some, &self.greatest)?) };
+        let weaker = |a: &usize, b: &usize| {
+            let greater = rank.as_ref().map_or(Ordering::Equal, |rank| rank.row(*a).cmp(&rank.row(*b)));
+            greater.then_with(|| content.row(*b).cmp(&content.row(*a)))
+        };
+        let mut from = 0;
+        let strongest = groups.iter().map(|(_, group)| {
+            let members = from..from + group.len();
+            from = members.end;
+            members.max_by(weaker).map_or(group[0], |row| rows[row])
+        });
+        Ok(strongest.collect())
     }
 }
 
-fn stronger(best: u32, row: u32, rank: Option<&Rows>, content: &Rows) -> u32 {
-    let greater = rank.map_or(Ordering::Equal, |rank| rank.row(row as usize).cmp(&rank.row(best as usize)));
-    let less = content.row(best as usize).cmp(&content.row(row as usize));
-    if greater.then(less) == Ordering::Greater { row } else { best }
+/// Row numbers in the order of their keys. Most comparisons are decided by the first bytes, held beside the number.
+fn sorted(keys: &Rows) -> Vec<u32> {
+    let prefix = |row: usize| {
+        let key = keys.row(row);
+        let key = key.as_ref();
+        let mut head = [0; 16];
+        let length = key.len().min(head.len());
+        head[..length].copy_from_slice(&key[..length]);
+        u128::from_be_bytes(head)
+    };
+    let mut order: Vec<(u128, u32)> = (0..keys.num_rows()).map(|row| (prefix(row), row as u32)).collect();
+    order.sort_unstable_by(|a, b| {
+        a.0.cmp(&b.0).then_with(|| keys.row(a.1 as usize).cmp(&keys.row(b.1 as usize)))
+    });
+    order.into_iter().map(|(_, row)| row).collect()
 }
 
 fn encode(rows: &RecordBatch, columns: &[String]) -> Result<Rows> {

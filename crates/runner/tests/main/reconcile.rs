@@ -140,9 +140,11 @@ async fn equal_rows_in_other_bytes_are_equal() {
     outputs.both(5, &plus(&table(&SOME), "_offset", source(1)), &plus(&table(&SOME), "_offset", source(2)));
     outputs.write("batch", 6, &[table(&SOME)], Seal::Ours);
     outputs.write("stream", 6, &[table(&SOME), table(&[])], Seal::Ours);
+    let other_nan = f64::from_bits(f64::NAN.to_bits() ^ (1 << 63 | 1));
+    outputs.both(7, &table(&[("a", 1, None, f64::NAN)]), &table(&[("a", 1, None, other_nan)]));
     let (summary, differences) = outputs.reconcile(&options()).await;
-    assert_eq!((differences, counts(&summary), summary.exit_code()), (vec![], (6, 6, 6), 0));
-    assert_eq!((summary.partitions, summary.partitions_equal_by_checksum), (2, 0));
+    assert_eq!((differences, counts(&summary), summary.exit_code()), (vec![], (7, 7, 7), 0));
+    assert_eq!((summary.partitions, summary.partitions_equal_by_checksum), (3, 0));
 }
 
 #[tokio::test]
