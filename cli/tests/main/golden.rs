@@ -1,0 +1,202 @@
+//! Golden folders: `testdata/COMMAND/BEHAVIOUR` has a command line in `args`, small inputs, and what has to come of
+//! them, whichever way they are run. `UPDATE=1 cargo test --release -p rescan --test main golden` writes the latter.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::workdir::{Workdir, parquet, walk};
+
+/// Every folder by name, each in four ways: a test says which folder failed in which way.
+macro_rules! golden {
+    ($($command:ident: $($behaviour:ident)*;)*) => {
+        const FOLDERS: &[(&str, &str)] = &[$($((stringify!($command), stringify!($behaviour)),)*)*];
+        golden!(way batch $($command: $($behaviour)*;)*);
+        golden!(way at_once $($command: $($behaviour)*;)*);
+        golden!(way one_by_one $($command: $($behaviour)*;)*);
+        golden!(way resumed $($command: $($behaviour)*;)*);
+    };
+    (way $way:ident $($command:ident: $($behaviour:ident)*;)*) => {
+        mod $way {
+            $(mod $command {
+                $(#[test] fn $behaviour() { super::super::$way(stringify!($command), stringify!($behaviour)); })*
+            })*
+        }
+    };
+}
+
+golden! {
+    join: allowed_lateness anti_alone before_1970 bounds bounds_alone duplicates duplicates_alone empty_hours
+        full_alone inner_alone late left_alone many_to_many midnight null_keys play_first right_alone
+        same_id_twice semi_alone slides two_keys;
+    aggregate: before_1970 by_two_nulls duplicates epochs late long_epoch null_requests odd_epoch plays_only slides;
+    ingest: before_1970 future late rejected repeat_across_hours repeat_across_hours_reversed repeat_at_horizon
+        repeat_chain repeat_exact repeat_inside repeat_inside_reversed repeat_outside repeat_outside_reversed times;
+}
+
+/// Flags that decide which rows are late: where rows become an archive first, that is decided there.
+const TIME_FLAGS: [&str; 3] = ["--watermark-delay", "--allowed-lateness", "--max-future"];
+
+/// Columns that say when and from which file a row came.
+const ARRIVAL: [&str; 3] = ["_topic", "_partition", "_arrived_at"];
+
+struct Golden {
+    folder: PathBuf,
+    words: String,
+    inputs: Vec<String>,
+    dir: Workdir,
+}
+
+impl Golden {
+    fn open(command: &str, behaviour: &str) -> Golden {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").join(command).join(behaviour);
+        let args = fs::read_to_string(folder.join("args")).unwrap();
+        let words = args.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join(" ");
+        let dir = Workdir::new();
+        let mut inputs = Vec::new();
+        for name in ["events", "impressions", "plays"] {
+            if let Ok(rows) = fs::read(folder.join(format!("{name}.jsonl"))) {
+                dir.write(&format!("{name}.jsonl"), rows);
+                inputs.push(name.to_owned());
+            }
+        }
+        Golden { folder, words, inputs, dir }
+    }
+
+    /// The command line over the files as they are.
+    fn stream(&self, flags: &str) -> String {
+        let inputs: String = self.inputs.iter().map(|name| format!(" --in {name}={name}.jsonl")).collect();
+        format!("{}{inputs} --out out {flags}", self.words)
+    }
+
+    /// Turns the files into hours of Parquet, each row as it is, and gives the command line over them.
+    fn batch(&self) -> String {
+        let words: Vec<&str> = self.words.split_whitespace().collect();
+        let time: Vec<&[&str]> = words.windows(2).filter(|pair| TIME_FLAGS.contains(&pair[0])).collect();
+        let mut line = self.words.clone();
+        for name in &self.inputs {
+            let schema = if name == "plays" { "plays" } else { "impressions" };
+            let archive = format!("archive/{name}");
+            let time = time.concat().join(" ");
+            self.dir.ok(&format!("ingest --in {name}.jsonl --schema {schema} --dedup 0s {time} --out {archive}"));
+            fs::create_dir_all(self.dir.path(&archive)).unwrap();
+            line += &format!(" --in {name}={archive}");
+        }
+        line + " --out out"
+    }
+
+    /// The sealed rows.
+    fn check_rows(&self) {
+        let mut rows = self.dir.rows("out");
+        rows.iter_mut().for_each(|row| without(row, &ARRIVAL));
+        self.check("expected.jsonl", rows);
+    }
+
+    /// What became of every row that was read, and the rows that f has not seen.
+    fn check_fates(&self) {
+        let ledger = self.dir.ledger("out").as_object().unwrap().clone();
+        let ledger = ledger.into_iter().map(|(input, counts)| Value::from(Map::from_iter([(input, counts)])));
+        self.check("expected.ledger.jsonl", ledger.collect());
+        for kind in ["late", "rejected"] {
+            let mut files = walk(&self.dir.path(&format!("out/_rescan/{kind}")));
+            files.sort();
+            let mut rows = Vec::new();
+            for mut row in files.iter().flat_map(|file| parquet(file)) {
+                row["_file"] = row["_topic"].take();
+                if let Some(raw) = row.get("raw").and_then(Value::as_str) {
+                    row["raw"] = Value::from(unhex(raw));
+                }
+                without(&mut row, &ARRIVAL);
+                rows.push(row);
+            }
+            self.check(&format!("expected.{kind}.jsonl"), rows);
+        }
+    }
+
+    fn check(&self, name: &str, rows: Vec<Value>) {
+        let found: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        let path = self.folder.join(name);
+        if !update() {
+            let expected = fs::read_to_string(&path).unwrap_or_default();
+            assert!(found == expected, "{}\nexpected\n{expected}found\n{found}", path.display());
+        } else if found.is_empty() && name != "expected.jsonl" {
+            fs::remove_file(&path).ok();
+        } else {
+            fs::write(&path, found).unwrap();
+        }
+    }
+}
+
+fn update() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
+fn without(row: &mut Value, columns: &[&str]) {
+    row.as_object_mut().unwrap().retain(|name, _| !columns.contains(&name.as_str()));
+}
+
+fn unhex(text: &str) -> String {
+    let bytes = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap());
+    String::from_utf8(bytes.collect()).unwrap()
+}
+
+fn batch(command: &str, behaviour: &str) {
+    if update() {
+        return;
+    }
+    let golden = Golden::open(command, behaviour);
+    golden.dir.ok(&golden.batch());
+    golden.check_rows();
+}
+
+/// The one way that writes what is expected: the others have to agree with it.
+fn at_once(command: &str, behaviour: &str) {
+    let golden = Golden::open(command, behaviour);
+    golden.dir.ok(&golden.stream("--max-rows 100000"));
+    golden.check_rows();
+    golden.check_fates();
+}
+
+fn one_by_one(command: &str, behaviour: &str) {
+    if update() {
+        return;
+    }
+    let golden = Golden::open(command, behaviour);
+    golden.dir.ok(&golden.stream("--max-rows 1 --commit-interval 0s"));
+    golden.check_rows();
+    golden.check_fates();
+}
+
+/// Killed after each of its first commits: with `--follow`, so that it does not end before.
+fn resumed(command: &str, behaviour: &str) {
+    if update() {
+        return;
+    }
+    let golden = Golden::open(command, behaviour);
+    let all: usize = golden.inputs.iter().map(|name| golden.dir.read(&format!("{name}.jsonl")).lines().count()).sum();
+    let mut done = (0, 0);
+    for _ in 0..3 {
+        if done.1 == all as u64 {
+            break;
+        }
+        let line = golden.stream("--max-rows 1 --commit-interval 0s --follow");
+        let killed = golden.dir.kill_when(&line, || golden.dir.epoch("out").0 > done.0);
+        assert!(killed, "{line} ended by itself");
+        done = golden.dir.epoch("out");
+    }
+    golden.dir.ok(&golden.stream("--max-rows 1 --commit-interval 0s"));
+    golden.check_rows();
+    golden.check_fates();
+}
+
+#[test]
+fn every_folder_is_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
+    let named = FOLDERS.iter().map(|(command, behaviour)| root.join(command).join(behaviour).join("args"));
+    let mut named: Vec<PathBuf> = named.collect();
+    let mut there: Vec<PathBuf> = walk(&root).into_iter().filter(|file| file.ends_with("args")).collect();
+    named.sort();
+    there.sort();
+    assert_eq!(named, there);
+}
