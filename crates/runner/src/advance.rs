@@ -15,26 +15,26 @@ pub(crate) async fn advance(scan: &Scan, state: State, batch: Batch, limits: Lim
     Ok(scan.step(state, batch, limits).await?)
 }
 
-/// What became of the rows of each input that were handed to f. An input with a table of state of its own name tells
-/// new rows from repeats there; any other takes every row.
+/// What state made of the rows of each input that were handed to f. An input with a table of state of its own name
+/// tells new rows from repeats there; any other takes every row.
 ///
 /// # Errors
 /// State has merged another number of rows than f was handed.
 pub(crate) fn account(
     fed: &BTreeMap<String, u64>,
     merged: &BTreeMap<String, Merged>,
-) -> Result<BTreeMap<String, Ledger>, Unbalanced> {
-    let ledger = |(input, fed): (&String, &u64)| {
-        let Some(merged) = merged.get(input) else {
-            return Ok((input.clone(), Ledger { read: *fed, accepted: *fed, ..Ledger::default() }));
-        };
-        let ledger = Ledger {
-            read: *fed,
-            accepted: merged.new - merged.retracted,
-            duplicate: merged.known + merged.retracted,
-            ..Ledger::default()
-        };
-        ledger.check(input).map(|()| (input.clone(), ledger))
+) -> Result<BTreeMap<String, Merged>, Unbalanced> {
+    let checked = |(input, fed): (&String, &u64)| {
+        let merged = merged.get(input).copied().unwrap_or(Merged { new: *fed, ..Merged::default() });
+        let ledger = Ledger { read: *fed, accepted: merged.new, duplicate: merged.known, ..Ledger::default() };
+        ledger.check(input).map(|()| (input.clone(), merged))
     };
-    fed.iter().map(ledger).collect()
+    fed.iter().map(checked).collect()
+}
+
+/// Adds what state made of rows. A step may retract rows that earlier ones took, and more of them than it takes: so
+/// they are taken off all that was ever accepted.
+pub(crate) fn take(ledger: &mut Ledger, merged: Merged) {
+    ledger.accepted = (ledger.accepted + merged.new).saturating_sub(merged.retracted);
+    ledger.duplicate += merged.known + merged.retracted;
 }

@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use journal::{Checksum, Sum, checksum_of, create_dirs};
@@ -33,10 +35,19 @@ pub(crate) fn write_parquet(path: &Path, schema: &SchemaRef, rows: &[RecordBatch
 pub(crate) fn write_arrow(path: &Path, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Sum> {
     written(path, |file| {
         let mut writer = FileWriter::try_new(file, schema)?;
-        rows.iter().try_for_each(|rows| writer.write(rows))?;
+        rows.iter().try_for_each(|rows| writer.write(&compact(rows)?))?;
         writer.finish()?;
         Ok(writer.into_inner()?)
     })
+}
+
+/// Text without the rest of the buffers it came in, all of which would be written.
+fn compact(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = rows.columns().iter().map(|column| match column.as_string_view_opt() {
+        Some(text) => Arc::new(text.gc()),
+        None => column.clone(),
+    });
+    RecordBatch::try_new(rows.schema(), columns.collect())
 }
 
 type Summed = Checksum<BufWriter<File>>;

@@ -44,12 +44,13 @@ impl Snapshot {
     /// Writes what is pending below `dir` as files of an epoch, and lets go of files whose rows no row at `before` or
     /// later can meet.
     pub(crate) fn write(&mut self, scan: &Scan, root: &Path, dir: &str, name: &str, before: Option<i64>) -> Result<()> {
-        let expired = |file: &StateFile| {
-            let keep = scan.keep(&file.table).unwrap_or(0);
-            before.is_some_and(|before| file.newest.saturating_add(keep) < before)
+        let expired = |table: &str, newest: i64| {
+            let keep = scan.keep(table).unwrap_or(0);
+            before.is_some_and(|before| newest.saturating_add(keep) < before)
         };
-        self.files.retain(|file| !expired(file));
+        self.files.retain(|file| !expired(&file.table, file.newest));
         for (table, mut rows) in std::mem::take(&mut self.pending) {
+            rows.retain(|rows| !expired(&table, newest(scan, &table, rows)));
             let older: Vec<&StateFile> = self.files.iter().filter(|file| file.table == table).collect();
             if older.len() >= FILES_MAX {
                 let older: Vec<RecordBatch> =
@@ -61,20 +62,16 @@ impl Snapshot {
             let path = format!("{dir}/{name}-{table}.arrow");
             let sum = write_arrow(&root.join(&path), &first.schema(), &rows)?;
             let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
-            let newest = newest(scan, &table, &rows);
-            let file = StateFile { table, path, rows: count, bytes: sum.bytes, checksum: sum.checksum, newest };
-            if !expired(&file) {
-                self.files.push(file);
-            }
+            let newest = rows.iter().map(|rows| newest(scan, &table, rows)).max().unwrap_or(i64::MIN);
+            self.files.push(StateFile { table, path, rows: count, bytes: sum.bytes, checksum: sum.checksum, newest });
         }
         Ok(())
     }
 }
 
-fn newest(scan: &Scan, table: &str, rows: &[RecordBatch]) -> i64 {
+fn newest(scan: &Scan, table: &str, rows: &RecordBatch) -> i64 {
     let column = scan.time_column(table).unwrap_or_default();
-    let newest = |rows: &RecordBatch| max(rows.column(column).as_primitive::<TimestampMicrosecondType>());
-    rows.iter().filter_map(newest).max().unwrap_or(i64::MIN)
+    max(rows.column(column).as_primitive::<TimestampMicrosecondType>()).unwrap_or(i64::MIN)
 }
 
 fn read(root: &Path, file: &StateFile) -> Result<Vec<RecordBatch>> {

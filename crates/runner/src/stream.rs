@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use futures::TryStreamExt;
 use journal::{Epoch, Journal, Ledger};
-use scan::{Batch, State};
+use scan::{Batch, Merged, State};
 
-use crate::advance::{account, advance};
+use crate::advance::{account, advance, take};
 use crate::commit::{Draft, Outputs, add, token};
 use crate::intake::{Feed, Gathered, Intake, Read};
 use crate::job::{Job, Progress, Report};
@@ -46,7 +46,7 @@ pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(
         intake: Intake::new(feeds, job.time, last.as_ref()).await?,
         outputs: Outputs::new(job, last.as_ref())?,
         ledger: last.as_ref().map(|last| last.ledger.clone()).unwrap_or_default(),
-        accepted: BTreeMap::new(),
+        merged: Vec::new(),
         report: Report::default(),
         progress,
         state,
@@ -69,8 +69,8 @@ struct Run<'a, P> {
     outputs: Outputs,
     /// Of all epochs so far.
     ledger: BTreeMap<String, Ledger>,
-    /// What f made of its rows since the last commit.
-    accepted: BTreeMap<String, Ledger>,
+    /// What f made of its rows, step by step, since the last commit.
+    merged: Vec<(String, Merged)>,
     report: Report,
     progress: P,
 }
@@ -129,7 +129,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             let state = std::mem::take(&mut self.state);
             let (state, stepped) = advance(&self.job.scan, state, Batch::Rows(gathered.rows), self.job.limits).await?;
             self.state = state;
-            add(&mut self.accepted, &account(&gathered.fed, &stepped.merged)?);
+            self.merged.extend(account(&gathered.fed, &stepped.merged)?);
             self.snapshot.add(stepped.deltas);
             for (name, mut rows) in stepped.outputs {
                 while let Some(rows) = rows.try_next().await? {
@@ -156,14 +156,12 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         let number = self.journal.next_number();
         let token = token();
         let name = format!("{number:010}-{token}");
-        let mut before = std::mem::take(&mut self.intake.ledger);
-        for (input, ledger) in &mut before {
-            // What the source read and what f took are counted apart: an epoch whose sums differ is not committed.
-            let taken = self.accepted.remove(input).unwrap_or_default();
-            (ledger.accepted, ledger.duplicate) = (taken.accepted, taken.duplicate);
-            self.intake.ledger.insert(input.clone(), Ledger::default());
+        // What the source read and what f took are counted apart: an epoch whose sums differ is not committed.
+        add(&mut self.ledger, &self.intake.ledger);
+        self.intake.ledger.values_mut().for_each(|ledger| *ledger = Ledger::default());
+        for (input, merged) in self.merged.drain(..) {
+            take(self.ledger.entry(input).or_default(), merged);
         }
-        add(&mut self.ledger, &before);
         let watermark = self.intake.watermark();
         let epoch = Epoch {
             number,

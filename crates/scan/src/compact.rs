@@ -38,7 +38,8 @@ impl Output {
 
     fn standing(&self, all: &RecordBatch, keys: &Rows, order: &[u32]) -> Result<Vec<u32>> {
         let retracted = all.column_by_name("retracted").filter(|_| self.retracts).map(|column| column.as_boolean());
-        let taken = |row: u32| retracted.is_some_and(|column| column.is_valid(row as usize) && column.value(row as usize));
+        let taken =
+            |row: u32| retracted.is_some_and(|column| column.is_valid(row as usize) && column.value(row as usize));
         let mut standing = Vec::with_capacity(order.len());
         // Where in `standing` the strongest of several rows is to go, and those rows.
         let mut contested: Vec<(usize, &[u32])> = Vec::new();
@@ -89,9 +90,7 @@ fn sorted(keys: &Rows) -> Vec<u32> {
         u128::from_be_bytes(head)
     };
     let mut order: Vec<(u128, u32)> = (0..keys.num_rows()).map(|row| (prefix(row), row as u32)).collect();
-    order.sort_unstable_by(|a, b| {
-        a.0.cmp(&b.0).then_with(|| keys.row(a.1 as usize).cmp(&keys.row(b.1 as usize)))
-    });
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| keys.row(a.1 as usize).cmp(&keys.row(b.1 as usize))));
     order.into_iter().map(|(_, row)| row).collect()
 }
 

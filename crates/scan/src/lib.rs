@@ -12,6 +12,7 @@ mod bucket;
 mod clause;
 mod compact;
 mod contract;
+mod declare;
 mod door;
 mod expand;
 mod functions;
