@@ -2,7 +2,7 @@
 # A real Apache Kafka for tests and for trying rescan out: one KRaft node on 127.0.0.1, its jars from Maven Central.
 #
 #   kafka.sh fetch              brings the jars to ${RESCAN_KAFKA_HOME:-~/.cache/rescan/kafka}, once
-#   kafka.sh start DIR [PORT]   starts a broker in the background, all it writes in DIR; prints HOST:PORT when it answers
+#   kafka.sh start DIR [PORT]   starts a broker in the background, all its files in DIR; prints HOST:PORT when ready
 #   kafka.sh stop DIR           stops it; its topics stay in DIR
 #   kafka.sh run                starts one on a directory of its own and prints HOST:PORT; when standard input ends, so
 #                               does the broker, without a trace: whoever holds the other end can't leave it behind
@@ -103,7 +103,7 @@ launch() { # DIR PORT: 0 once the broker answers, 1 where a port was taken
     if grep -q 'Kafka Server started' "$1/log"; then return; fi
     if ! kill -0 $pid 2>/dev/null; then
       if grep -q 'Address already in use' "$1/log"; then return 1; fi
-      fail 69 "the broker did not start: $(grep -m 1 -E 'ERROR|Exception' "$1/log" || echo 'it said nothing'): see $1/log"
+      fail 69 "the broker did not start: $(grep -m 1 -E 'ERROR|Exception' "$1/log" || echo no reason given): see $1/log"
     fi
     sleep 0.1
   done

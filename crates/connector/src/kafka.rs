@@ -133,7 +133,8 @@ impl Reports {
 
     /// That the brokers refuse us, which trying again does not help.
     pub(crate) fn refused(&self) -> Option<SourceError> {
-        self.said().refused.clone().map(SourceError::Denied)
+        let reason = self.said().refused.clone()?;
+        Some(SourceError::Denied(format!("{reason}: check the Kafka settings and the topic's permissions")))
     }
 
     /// Whether, since the last call, no broker was left to talk to.
@@ -241,7 +242,10 @@ pub(crate) fn partitions(client: &Client<Reports>, topic: &KafkaTopic, listen: i
         };
     }
     let trouble = reports.said().trouble.clone().unwrap_or_else(|| "no answer".to_owned());
-    Err(SourceError::Unavailable(format!("{topic}: {trouble}: does the broker run, and is that its address?")))
+    Err(SourceError::Unavailable(format!(
+        "{topic}: {trouble}: does the broker run, is that its address, and does it want other Kafka settings \
+         (security.protocol)?"
+    )))
 }
 
 #[cfg(test)]
@@ -308,6 +312,10 @@ mod tests {
         reports.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         assert!(reports.take_all_down() && !reports.take_all_down());
         reports.error(KafkaError::Global(RDKafkaErrorCode::Authentication), "bad password");
-        assert_eq!(reports.refused(), Some(SourceError::Denied("bad password".into())));
+        let refused = reports.refused();
+        assert!(
+            matches!(&refused, Some(SourceError::Denied(text)) if text.starts_with("bad password: ")),
+            "{refused:?}"
+        );
     }
 }

@@ -23,7 +23,7 @@ use crate::source::{Offset, Poll, Source};
 /// full queue is to look again after a second; after 10 ms a reader that outruns the broker does not starve.
 const PREFETCH: [(&str, &str); 4] = [
     ("group.id", "rescan"),
-    ("queued.min.messages", "50000"),
+    ("queued.min.messages", "20000"),
     ("queued.max.messages.kbytes", "8192"),
     ("fetch.queue.backoff.ms", "10"),
 ];
@@ -31,14 +31,11 @@ const PREFETCH: [(&str, &str); 4] = [
 /// A chunk ends early where its messages are longer than this together.
 const CHUNK_BYTES: usize = 64 << 20;
 
-/// How long a read waits where no partition had anything lately.
-const PATIENCE: Duration = Duration::from_millis(20);
-
 /// A request about one partition, before the broker counts as gone.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Tries of 3 s each to reach any broker again, before a run gives up.
-const OUTAGE_TRIES: u32 = 10;
+/// Tries, of 3 to 9 s each, to reach any broker again before a run gives up.
+const OUTAGE_TRIES: u32 = 6;
 
 /// The messages of one topic, a row each.
 pub struct KafkaSource {
@@ -47,8 +44,6 @@ pub struct KafkaSource {
     lanes: Vec<Lane>,
     schema: SchemaRef,
     consumer: Arc<BaseConsumer<Reports>>,
-    /// Reads in a row that gave nothing.
-    idle: usize,
     outage: Option<Outage>,
 }
 
@@ -96,7 +91,7 @@ impl KafkaSource {
         let lanes = (0..).zip(held).map(lane).collect::<Result<Vec<_>>>()?;
         let schema = lanes.first().with_context(|| format!("{topic} has no partitions"))?.decoder.schema();
         let names = lanes.iter().map(|lane| format!("{}-{}", topic.name, lane.partition)).collect();
-        Ok(Self { topic, names, lanes, schema, consumer, idle: 0, outage: None })
+        Ok(Self { topic, names, lanes, schema, consumer, outage: None })
     }
 
     /// Lets the client say what happened, and decides whether to go on.
@@ -182,28 +177,24 @@ impl Source for KafkaSource {
 
     async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll> {
         self.listen().await?;
-        let wait = if self.idle < self.lanes.len() { Duration::ZERO } else { PATIENCE };
         let reports = self.consumer.client().context();
         let lane = self.lanes.get_mut(partition).context("no such source partition")?;
         ensure!(lane.queue.is_some(), "{}: seek before the first read", self.topic);
-        let filled = lane.fill(rows_max, wait, reports);
-        if let Err(error) = filled {
-            return Err(self.failed(&self.lanes[partition], &error));
+        match lane.fill(rows_max, reports) {
+            Ok(()) => lane.poll(&self.topic.name),
+            Err(error) => Err(self.failed(&self.lanes[partition], &error)),
         }
-        let poll = lane.poll(&self.topic.name)?;
-        self.idle = if matches!(poll, Poll::Waiting) && wait.is_zero() { self.idle + 1 } else { 0 };
-        Ok(poll)
     }
 }
 
 impl Lane {
-    /// Decodes what has come. Waits `wait` for the first message, and for no other.
-    fn fill(&mut self, rows_max: usize, mut wait: Duration, reports: &Reports) -> Result<(), KafkaError> {
+    /// Decodes what has come.
+    fn fill(&mut self, rows_max: usize, reports: &Reports) -> Result<(), KafkaError> {
         let Self { queue, decoder, held: (_, end), .. } = self;
         let Some(queue) = queue else { return Ok(()) };
         let mut bytes = 0;
         while !self.finished && decoder.read() < rows_max as u64 && bytes < CHUNK_BYTES {
-            match queue.poll(wait) {
+            match queue.poll(Duration::ZERO) {
                 None => break,
                 Some(Ok(message)) if self.bounded && offset(&message) >= *end => self.finished = true,
                 Some(Ok(message)) => {
@@ -221,7 +212,6 @@ impl Lane {
                 }
                 Some(Err(error)) => return Err(error),
             }
-            wait = Duration::ZERO;
         }
         Ok(())
     }
@@ -243,7 +233,7 @@ fn offset(message: &BorrowedMessage<'_>) -> u64 {
 
 /// What each partition of the topic holds now.
 fn held(consumer: &BaseConsumer<Reports>, topic: &KafkaTopic) -> Result<Vec<(u64, u64)>, SourceError> {
-    let listen = || while consumer.poll(PATIENCE).is_some() {};
+    let listen = || while consumer.poll(Duration::from_millis(20)).is_some() {};
     let partitions = kafka::partitions(consumer.client(), topic, listen)?;
     (0..partitions).map(|partition| ask_held(consumer, topic, partition)).collect()
 }

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
 use connector::{
     Chunk, Decoder, KafkaMessage, KafkaSettings, KafkaSource, KafkaTopic, KafkaTopicWriter, Offset, Poll, Source,
@@ -18,6 +19,9 @@ use rdkafka::util::Timeout;
 use rdkafka::{Offset as Upto, TopicPartitionList};
 
 use super::broker::new_topic;
+
+/// Between two looks at what the broker's own threads and ours do.
+const POLLING: Duration = Duration::from_millis(2);
 
 type Offsets = BTreeMap<String, Offset>;
 
@@ -114,18 +118,29 @@ async fn next(source: &mut KafkaSource, partition: usize, rows_max: usize) -> Po
     let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
         match source.read(partition, rows_max).await.unwrap() {
-            Poll::Waiting => {}
+            Poll::Waiting => tokio::time::sleep(POLLING).await,
             poll => return poll,
         }
     }
     panic!("partition {partition} has nothing to say")
 }
 
-async fn next_chunk(source: &mut KafkaSource, partition: usize, rows_max: usize) -> Chunk {
-    match next(source, partition, rows_max).await {
-        Poll::Chunk(chunk) => chunk,
-        other => panic!("no chunk but {other:?}"),
+/// The next `rows` rows of a partition, in however many chunks they come.
+async fn gather(source: &mut KafkaSource, partition: usize, rows: u64) -> Chunk {
+    let mut all: Option<Chunk> = None;
+    while all.as_ref().map_or(0, |all| all.read) < rows {
+        let left = rows - all.as_ref().map_or(0, |all| all.read);
+        let Poll::Chunk(mut chunk) = next(source, partition, left as usize).await else {
+            panic!("{left} rows too few")
+        };
+        if let Some(all) = all {
+            chunk.rows = concat_batches(&source.schema(), [&all.rows, &chunk.rows]).unwrap();
+            chunk.rejected.splice(0..0, all.rejected);
+            chunk.read += all.read;
+        }
+        all = Some(chunk);
     }
+    all.unwrap()
 }
 
 /// All that a bounded source has, by partition.
@@ -175,7 +190,7 @@ async fn rows_carry_their_position() {
     topic.write(1, 0..3);
     let mut source = topic.open(false).await.unwrap();
     source.seek(&Offsets::new()).await.unwrap();
-    let chunk = next_chunk(&mut source, 1, 10).await;
+    let chunk = gather(&mut source, 1, 3).await;
     assert_eq!(chunk.rows.schema(), source.schema());
     let column = |name: &str| chunk.rows[name].clone();
     assert_eq!(column("_topic").as_string_view().value(2), topic.topic.name);
@@ -195,7 +210,7 @@ async fn a_run_goes_on_where_the_last_one_stopped() {
     for (partition, rows) in [(0, 13), (1, 57), (0, 1), (1, 30)] {
         let mut source = topic.open(false).await.unwrap();
         source.seek(&offsets).await.unwrap();
-        let chunk = next_chunk(&mut source, partition, rows).await;
+        let chunk = gather(&mut source, partition, rows).await;
         seen[partition].extend(ids(&chunk.rows));
         offsets.insert(topic.name(partition as i32), chunk.next);
     }
@@ -223,13 +238,13 @@ async fn following_never_ends_and_gives_what_comes_later() {
     topic.write(0, 0..3);
     let mut source = topic.open(true).await.unwrap();
     source.seek(&Offsets::new()).await.unwrap();
-    assert_eq!(ids(&next_chunk(&mut source, 0, 100).await.rows), [0, 1, 2]);
+    assert_eq!(ids(&gather(&mut source, 0, 3).await.rows), [0, 1, 2]);
     for round in 1..4 {
         for partition in [0, 1, 0, 1] {
             assert!(matches!(source.read(partition, 100).await.unwrap(), Poll::Waiting));
         }
         topic.write(1, [round * 10]);
-        assert_eq!(ids(&next_chunk(&mut source, 1, 100).await.rows), [round * 10]);
+        assert_eq!(ids(&gather(&mut source, 1, 1).await.rows), [round * 10]);
     }
 }
 
@@ -249,20 +264,23 @@ async fn transactions_count_once_committed_and_never_hang_the_end() {
     topic.transaction("a", 100..105).abort_transaction(Timeout::Never).unwrap();
     assert_eq!(drained(&topic, &Offsets::new()).await, [[0, 1, 2]], "ends with an aborted transaction");
     topic.transaction("b", 3..7).commit_transaction(Timeout::Never).unwrap();
-    let committed: Vec<usize> = (0..7).collect();
-    assert_eq!(drained(&topic, &Offsets::new()).await, [&committed[..]], "ends with the mark of a commit");
+    let mut source = topic.open(false).await.unwrap();
+    topic.write(0, [7]);
+    source.seek(&Offsets::new()).await.unwrap();
+    assert_eq!(drain(&mut source, 5).await, [[0, 1, 2, 3, 4, 5, 6]], "ends with the mark of a commit");
 
-    let open = topic.transaction("c", 7..9);
-    topic.write(0, 9..11);
-    assert_eq!(drained(&topic, &Offsets::new()).await, [&committed[..]], "ends before an open transaction");
+    let open = topic.transaction("c", 8..10);
+    topic.write(0, 10..12);
+    let stable: Vec<usize> = (0..8).collect();
+    assert_eq!(drained(&topic, &Offsets::new()).await, [&stable[..]], "ends before an open transaction");
     let mut follower = topic.open(true).await.unwrap();
     follower.seek(&Offsets::new()).await.unwrap();
-    let last = next_chunk(&mut follower, 0, 100).await;
-    assert_eq!(ids(&last.rows), committed);
+    let seen = gather(&mut follower, 0, 8).await;
+    assert_eq!(ids(&seen.rows), stable);
     open.commit_transaction(Timeout::Never).unwrap();
-    assert_eq!(ids(&next_chunk(&mut follower, 0, 100).await.rows), [7, 8, 9, 10]);
-    let rest = drained(&topic, &[(topic.name(0), last.next)].into()).await;
-    assert_eq!(rest, [[7, 8, 9, 10]], "from the offset before the mark");
+    assert_eq!(ids(&gather(&mut follower, 0, 4).await.rows), [8, 9, 10, 11]);
+    let rest = drained(&topic, &[(topic.name(0), seen.next)].into()).await;
+    assert_eq!(rest, [[8, 9, 10, 11]], "from the offset before the mark");
 }
 
 #[tokio::test]
@@ -283,7 +301,7 @@ async fn offsets_that_are_gone_are_an_error_that_says_which() {
     before.seek(&topic.offsets(&[(1, 4)])).await.unwrap();
     let late = loop {
         match before.read(1, 100).await {
-            Ok(Poll::Waiting) => {}
+            Ok(Poll::Waiting) => tokio::time::sleep(POLLING).await,
             other => break other.unwrap_err(),
         }
     };
@@ -325,12 +343,7 @@ async fn what_is_no_row_is_rejected_whole_and_at_its_offset() {
     topic.writer.flush().unwrap();
     let mut source = topic.open(false).await.unwrap();
     source.seek(&Offsets::new()).await.unwrap();
-    let mut chunk = next_chunk(&mut source, 0, 6).await;
-    while chunk.read < 6 {
-        let more = next_chunk(&mut source, 0, 6).await;
-        chunk.rejected.extend(more.rejected);
-        chunk.read += more.read;
-    }
+    let chunk = gather(&mut source, 0, 6).await;
     let found: Vec<_> = chunk.rejected.iter().map(|r| (r.offset, r.raw.clone())).collect();
     let expected: Vec<_> = (1..5).map(|i| (i as i64, payloads[i].unwrap_or_default().to_vec())).collect();
     assert_eq!(found, expected);
