@@ -1,9 +1,13 @@
 //! The binary as its users run it. One test binary, for linking DataFusion takes long.
 
 mod main {
+    #[path = "../../../crates/connector/tests/main/broker.rs"]
+    mod broker;
     mod commands;
+    mod duckdb;
     mod errors;
     mod golden;
+    mod kafka;
     mod readme;
     mod resume;
     mod workdir;
