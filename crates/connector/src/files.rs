@@ -96,7 +96,10 @@ impl Source for FileSource {
     }
 
     async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll> {
-        ensure!(partition == 0, "files have one source partition, not {partition}");
+        ensure!(
+            partition == 0 && rows_max > 0,
+            "{rows_max} rows asked of source partition {partition}; there is only 0"
+        );
         if let Some(walk) = self.walk.take() {
             self.ahead = Some(Ahead::start(walk)?);
         }
@@ -146,6 +149,7 @@ mod tests {
     use super::*;
     use crate::schema;
     use std::io::{PipeReader, PipeWriter, Write, pipe};
+    use std::time::Duration;
 
     fn source(reader: PipeReader) -> FileSource {
         let schema = schema::parse("id text\nts timestamp").unwrap();
@@ -157,14 +161,19 @@ mod tests {
         ids.iter().for_each(|id| writeln!(writer, r#"{{"id":"{id}","ts":0}}"#).unwrap());
     }
 
+    const LONG: Duration = Duration::from_secs(60);
+
     async fn read(source: &mut FileSource) -> Result<Option<crate::Chunk>> {
-        loop {
-            match source.read(0, 100).await? {
-                Poll::Chunk(chunk) => return Ok(Some(chunk)),
-                Poll::Waiting => tokio::task::yield_now().await,
-                Poll::Finished => return Ok(None),
+        let found = async {
+            loop {
+                match source.read(0, 100).await? {
+                    Poll::Chunk(chunk) => return Ok(Some(chunk)),
+                    Poll::Waiting => tokio::task::yield_now().await,
+                    Poll::Finished => return Ok(None),
+                }
             }
-        }
+        };
+        tokio::time::timeout(LONG, found).await.expect("rows or an end")
     }
 
     #[tokio::test]
@@ -226,6 +235,11 @@ mod tests {
         send(&mut writer, &["a"]);
         read(&mut source).await.unwrap();
         drop(source);
-        while writeln!(writer, r#"{{"id":"b","ts":0}}"#).is_ok() {}
+        let (stopped, stop) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            while writeln!(writer, r#"{{"id":"b","ts":0}}"#).is_ok() {}
+            stopped.send(())
+        });
+        stop.recv_timeout(LONG).expect("nobody reads the pipe any more");
     }
 }

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, Schema, SchemaRef};
 use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, ident, lit};
+use datafusion::prelude::{Expr, SessionConfig, SessionContext, ident, lit};
 use futures::StreamExt as _;
 
-use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::hour::Hour;
 use crate::location::Location;
@@ -21,13 +22,18 @@ use crate::position;
 use crate::source::{Chunk, Offset, Poll, Source, position_fields};
 use crate::table::scan;
 
+/// Less memory than this is too little for one batch of wide rows.
+const SHARE_MIN: usize = 16 << 20;
+
 /// The archived rows of each topic and partition that they came from, each one source partition, called `TOPIC-N` as in
 /// Kafka. The archive is sorted by key and hour, so each partition is sorted anew by `_offset`, on disk where it does
-/// not fit the memory limit; the first `read` of each takes as long as that.
+/// not fit its share of the memory limit; the first `read` of each takes as long as that.
 pub struct ReplaySource {
     root: String,
-    archive: DataFrame,
+    archive: Arc<dyn TableProvider>,
     schema: SchemaRef,
+    /// What each partition's sort may use. None takes from another, or one that is read slowly could starve the rest.
+    share: usize,
     partitions: Vec<String>,
     lanes: Vec<Lane>,
 }
@@ -55,17 +61,12 @@ impl ReplaySource {
             bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed yet: replay with --to {hour}")));
         }
         let files: Vec<_> = hours.into_values().flat_map(|hour| hour.files).collect();
-        let table = scan(root, &files).await?;
-        let decoded = decoded(root, &table.schema())?;
-        let said = |e| failed(format!("read {root}"), e);
-        let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory_limit, 1.0).build_arc().map_err(said)?;
-        let context = SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(1), runtime);
-        let schema = position::with_positions(&decoded);
-        let columns: Vec<Expr> = schema.fields().iter().map(|f| ident(f.name())).collect();
-        let archive = context.read_table(table).and_then(|t| t.select(columns)).map_err(said)?;
-        let lanes = lanes(&archive).await.with_context(|| format!("read {root}"))?;
+        let archive = scan(root, &files).await?;
+        let schema = position::with_positions(&decoded(root, &archive.schema())?);
+        let lanes = lanes(&archive, memory_limit).await.with_context(|| format!("read {root}"))?;
         let partitions = lanes.iter().map(|lane| format!("{}-{}", lane.topic, lane.partition)).collect();
-        Ok(Self { root: root.to_string(), archive, schema, partitions, lanes })
+        let share = (memory_limit / lanes.len().max(1)).max(SHARE_MIN);
+        Ok(Self { root: root.to_string(), archive, schema, share, partitions, lanes })
     }
 }
 
@@ -90,9 +91,10 @@ impl Source for ReplaySource {
         let lane = self.lanes.get_mut(partition).with_context(|| format!("no source partition {partition}"))?;
         let batch = match lane.rest.take() {
             Some(rest) => rest,
-            None => match lane.batch(&self.archive).await.with_context(|| format!("read {}", self.root))? {
-                Some(batch) => batch,
-                None => return Ok(Poll::Finished),
+            None => match lane.batch(&self.archive, &self.schema, self.share).await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(Poll::Finished),
+                Err(e) => return Err(e.context(format!("read {}", self.root))),
             },
         };
         let rows = batch.slice(0, batch.num_rows().min(rows_max));
@@ -110,14 +112,20 @@ impl Source for ReplaySource {
 
 impl Lane {
     /// The next rows from `next` on, at least one; `None` at the end.
-    async fn batch(&mut self, archive: &DataFrame) -> Result<Option<RecordBatch>> {
+    async fn batch(
+        &mut self,
+        archive: &Arc<dyn TableProvider>,
+        schema: &Schema,
+        memory: usize,
+    ) -> Result<Option<RecordBatch>> {
         let rows = match &mut self.rows {
             Some(rows) => rows,
             none => {
-                let of_topic = ident("_topic").eq(lit(self.topic.as_str()));
-                let own = of_topic.and(ident("_partition").eq(lit(self.partition)));
-                let wanted = archive.clone().filter(own.and(ident("_offset").gt_eq(lit(i64::try_from(self.next)?))))?;
-                none.insert(wanted.sort(vec![ident("_offset").sort(true, false)])?.execute_stream().await?)
+                let own = ident("_topic").eq(lit(self.topic.as_str())).and(ident("_partition").eq(lit(self.partition)));
+                let wanted = own.and(ident("_offset").gt_eq(lit(i64::try_from(self.next)?)));
+                let columns: Vec<Expr> = schema.fields().iter().map(|f| ident(f.name())).collect();
+                let rows = session(memory)?.read_table(archive.clone())?.filter(wanted)?.select(columns)?;
+                none.insert(rows.sort(vec![ident("_offset").sort(true, false)])?.execute_stream().await?)
             }
         };
         while let Some(batch) = rows.next().await {
@@ -144,9 +152,16 @@ fn decoded(root: &Location, archive: &Schema) -> Result<Schema> {
     Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-async fn lanes(archive: &DataFrame) -> Result<Vec<Lane>> {
+/// Queries on one thread with so much memory, a quarter of it kept for merging what was spilled.
+fn session(memory: usize) -> Result<SessionContext> {
+    let config = SessionConfig::new().with_target_partitions(1).with_sort_spill_reservation_bytes(memory / 4);
+    let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc()?;
+    Ok(SessionContext::new_with_config_rt(config, runtime))
+}
+
+async fn lanes(archive: &Arc<dyn TableProvider>, memory: usize) -> Result<Vec<Lane>> {
     let origin = ["_topic", "_partition"];
-    let origins = archive.clone().select(origin.map(ident).to_vec())?.distinct()?;
+    let origins = session(memory)?.read_table(archive.clone())?.select(origin.map(ident).to_vec())?.distinct()?;
     let origins = origins.sort(origin.map(|name| ident(name).sort(true, false)).to_vec())?.collect().await?;
     let mut lanes = Vec::new();
     for batch in origins {
