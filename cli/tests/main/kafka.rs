@@ -1,0 +1,74 @@
+//! Streams from a real Kafka give what batch gives.
+
+use connector::{KafkaMessage, KafkaSettings, KafkaTopic, KafkaTopicWriter};
+
+use super::broker;
+use super::workdir::Workdir;
+
+/// The lines of a file as messages of a new topic with three partitions; its URI.
+fn produce(dir: &Workdir, file: &str) -> Option<String> {
+    let uri = broker::new_topic()?;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let settings = KafkaSettings::parse(Vec::<String>::new()).unwrap();
+        let mut topic = KafkaTopicWriter::open(KafkaTopic::parse(&uri).unwrap(), &settings, 3).await.unwrap();
+        for (number, line) in dir.read(file).lines().enumerate() {
+            let partition = Some((number % 3) as i32);
+            topic.send(KafkaMessage { partition, payload: Some(line.as_bytes()), ..KafkaMessage::default() }).unwrap();
+        }
+        topic.flush().unwrap();
+    });
+    Some(uri)
+}
+
+#[test]
+fn three_partitions_a_topic_give_what_batch_gives() {
+    let dir = Workdir::new();
+    dir.ok("generate --hours 4 --impressions-per-hour 3000 --late 0 --malformed 0.002 --to raw");
+    // Malformed bytes that are no UTF-8 are not lines of text: the JSON ones suffice here.
+    let lossy = |file: &str| String::from_utf8_lossy(&std::fs::read(dir.path(file)).unwrap()).into_owned();
+    for file in ["raw/impressions.jsonl", "raw/plays.jsonl"] {
+        dir.write(file, lossy(file));
+    }
+    let Some(impressions) = produce(&dir, "raw/impressions.jsonl") else { return };
+    let Some(plays) = produce(&dir, "raw/plays.jsonl") else { return };
+    for topic in ["impressions", "plays"] {
+        dir.ok(&format!("ingest --in raw/{topic}.jsonl --schema {topic} --out archive/{topic}"));
+    }
+    let archive = "--in impressions=archive/impressions --in plays=archive/plays";
+    let topics = format!("--in impressions={impressions} --in plays={plays}");
+    let mut commands: Vec<String> =
+        ["inner", "left", "right", "full", "semi", "anti"].map(|kind| format!("join --type {kind}")).into();
+    commands.push("aggregate".to_owned());
+    for (number, command) in commands.iter().enumerate() {
+        let (batch, stream) = (format!("batch-{number}"), format!("stream-{number}"));
+        dir.ok(&format!("{command} {archive} --out {batch}"));
+        // Three partitions, each with a third of the rows: the delay must cover what their clocks are apart.
+        dir.ok(&format!("{command} {topics} --watermark-delay 2h --max-rows 777 --out {stream}"));
+        let same = dir.run(&format!("reconcile --batch {batch} --stream {stream}"));
+        assert_eq!(
+            same.code,
+            Some(0),
+            "{command}\n{}\n{}",
+            same.err,
+            same.out.lines().take(5).collect::<Vec<_>>().join("\n")
+        );
+        assert!(same.err.contains(" 0 differences"), "{}", same.err);
+    }
+    // Messages that came after a run are the next run's.
+    let ledger = dir.ledger("stream-0");
+    assert!(ledger["impressions"]["rejected"].as_u64() > Some(0), "{ledger}");
+    let again = dir.ok(&format!("{} {topics} --watermark-delay 2h --max-rows 777 --out stream-0", commands[0]));
+    assert!(again.err.contains("up to date"), "{}", again.err);
+}
+
+#[test]
+fn the_readme_runs_on_kafka() {
+    let Some(address) = broker::broker() else { return };
+    let dir = Workdir::new();
+    for command in super::readme::blocks("sh kafka").concat().lines() {
+        let words = command.strip_prefix("rescan ").unwrap().replace("127.0.0.1:9092", address);
+        dir.ok(&words);
+    }
+    assert!(dir.rows("from-kafka/joined").len() > 1000);
+}
