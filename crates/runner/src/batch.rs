@@ -132,15 +132,14 @@ impl Listed {
     async fn new(input: Input, root: Location, range: Range) -> Result<Listed> {
         let (from, to) = reach(&input, range.from, range.to);
         let hours = list(&root, from..to).await?;
-        let ours = hours.values().any(|hour| hour.sealed);
         let inside = || Hour::range(range.from..range.to);
         if !range.allow_incomplete {
             let missing: Vec<Hour> = inside().filter(|hour| !hours.contains_key(hour)).collect();
             if !missing.is_empty() {
                 return Err(MissingInput::Missing { root: root.to_string(), hours: missing }.into());
             }
-            let unsealed: Vec<Hour> = inside().filter(|hour| ours && !hours[hour].sealed).collect();
-            if !unsealed.is_empty() {
+            let unsealed: Vec<Hour> = inside().filter(|hour| !hours[hour].sealed).collect();
+            if !unsealed.is_empty() && seals(&root).await? {
                 return Err(MissingInput::Unsealed { root: root.to_string(), hours: unsealed }.into());
             }
         }
@@ -152,6 +151,11 @@ impl Listed {
         let (from, to) = reach(&self.input, from, to);
         self.hours.range(from..to).flat_map(|(_, hour)| hour.files.iter().cloned()).collect()
     }
+}
+
+/// Whether who writes there seals hours: not every writer of Parquet does.
+async fn seals(root: &Location) -> Result<bool> {
+    Ok(list(root, ..).await?.values().any(|hour| hour.sealed))
 }
 
 /// The input hours that make the output of `[from, to)`.
@@ -249,11 +253,13 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
             tables.insert(input.input.name.clone(), connector::scan(&input.root, &files).await?);
         }
     }
-    let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await?;
+    // The engine does not say in which file it failed.
+    let of = || format!("run {} for the hours {first} to {last}", job.command);
+    let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await.with_context(of)?;
     let mut outputs: BTreeMap<String, Hours> = BTreeMap::new();
     for (name, mut rows) in stepped.outputs {
         let hours = outputs.entry(name).or_default();
-        while let Some(rows) = rows.try_next().await? {
+        while let Some(rows) = rows.try_next().await.with_context(of)? {
             hours.add_within(&rows, first, last)?;
         }
     }
