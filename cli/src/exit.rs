@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use anyhow::Error;
+use arrow::error::ArrowError;
 use connector::SourceError;
 use datafusion::error::DataFusionError;
 use journal::{JournalError, Unbalanced};
@@ -36,12 +37,13 @@ pub fn failed(error: &Error) -> ExitCode {
 const BROKEN_PIPE: u8 = 141;
 
 fn code(error: &Error) -> u8 {
+    // As the context of another error it is no link of the chain.
+    if error.is::<Usage>() {
+        return 2;
+    }
     error
         .chain()
         .find_map(|cause| {
-            if cause.is::<Usage>() {
-                return Some(2);
-            }
             if cause.is::<ScriptError>() {
                 return Some(78);
             }
@@ -71,6 +73,9 @@ fn code(error: &Error) -> u8 {
             }
             if let Some(error) = cause.downcast_ref::<DataFusionError>() {
                 return Some(engine(error));
+            }
+            if cause.is::<ArrowError>() {
+                return Some(65);
             }
             cause.downcast_ref::<std::io::Error>().map(|error| io(error.kind()))
         })

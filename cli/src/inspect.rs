@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use connector::{Hour, Location, list};
-use journal::{Epoch, look};
+use journal::{Epoch, JournalError, look};
 use serde_json::{Value, json};
 
 use crate::show::{Table, time};
@@ -53,7 +53,7 @@ impl Inspect {
         let chain = PathBuf::from(&self.out).join("_rescan/journal/stream");
         let facts =
             look(&chain, &BTreeMap::new()).with_context(|| format!("read the journal in {}", chain.display()))?;
-        facts.newest.transpose().map_err(|why| anyhow::anyhow!("the journal in {}: {why}", chain.display()))
+        Ok(facts.newest.transpose().map_err(|what| JournalError::Corrupt { path: chain, what })?)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
+use connector::Hour;
 use journal::Sum;
 use runner::{Cut, Job, Range, Report, batch, extent, stream};
 use scan::{Binding, Literal, Scan, Script};
@@ -124,12 +125,17 @@ fn refuse_overlap(plan: &Plan) -> Result<()> {
 async fn range(plan: &Plan, roots: &BTreeMap<String, connector::Location>) -> Result<Range> {
     let (mut from, mut to) = plan.flags.range()?;
     if from.is_none() || to.is_none() {
-        let mut whole: Option<(connector::Hour, connector::Hour)> = None;
+        let mut whole: Option<(Hour, Hour)> = None;
         for root in roots.values() {
             let Some((first, end)) = extent(root).await? else { continue };
             whole = Some(whole.map_or((first, end), |(from, to)| (from.min(first), to.max(end))));
         }
         let (first, end) = whole.context("the inputs have no hours")?;
+        let first = match plan.params.get("epoch") {
+            // An epoch that began before the first event lives in the hour in which it began.
+            Some(Literal::Interval(epoch)) => Hour::of(first.start_us() - first.start_us().rem_euclid(*epoch)),
+            _ => first,
+        };
         (from, to) = (from.or(Some(first)), to.or(Some(end)));
     }
     let (from, to) = from.zip(to).context("a range has two ends")?;
