@@ -1,1 +1,264 @@
-//! TODO
+//! How things fail: the exit code of the manual, and one line that names what was wrong, where, and what to do.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::workdir::{Ran, Workdir, walk};
+
+const JOIN: &str = "join --in impressions=archive/impressions --in plays=archive/plays --out out";
+const STREAM: &str = "join --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --out out";
+
+/// That a run failed with this code, saying all this in one line.
+#[track_caller]
+fn failed(ran: &Ran, code: i32, said: &[&str]) {
+    assert_eq!(ran.code, Some(code), "{}", ran.err);
+    let lines: Vec<&str> = ran.err.lines().filter(|line| line.starts_with("rescan: ")).collect();
+    let [line] = lines.as_slice() else { panic!("not one line: {}", ran.err) };
+    assert!(ran.err.ends_with(&format!("{line}\n")), "more after it: {}", ran.err);
+    said.iter().for_each(|said| assert!(line.contains(said), "not {said:?} in {line}"));
+    let lower = ran.err.to_lowercase();
+    ["panic", "backtrace", "unwrap"].iter().for_each(|word| assert!(!lower.contains(word), "{}", ran.err));
+    assert_eq!(ran.out, "");
+}
+
+fn demo() -> Workdir {
+    let dir = Workdir::new();
+    dir.archive("--hours 2 --impressions-per-hour 300");
+    dir
+}
+
+/// The Parquet file of an hour of an archive.
+fn part(dir: &Workdir, hour: &str) -> PathBuf {
+    let files = walk(&dir.path(hour)).into_iter();
+    files.into_iter().find(|file| file.extension().is_some_and(|end| end == "parquet")).unwrap()
+}
+
+#[test]
+fn usage() {
+    let dir = demo();
+    for flag in ["--within soon", "--hour 2016-11-07T24", "--max-rows few", "--colour red", "--memory-limit lots"] {
+        let ran = dir.run(&format!("{JOIN} {flag}"));
+        assert_eq!(ran.code, Some(2), "{flag}: {}", ran.err);
+        assert!(ran.err.starts_with("error: ") && ran.err.contains(flag.split(' ').next().unwrap()), "{}", ran.err);
+    }
+    let hours = dir.run(&format!("{JOIN} --from 2016-11-07T02 --to 2016-11-07T02"));
+    failed(&hours, 2, &["--from 2016-11-07T02 is not before --to 2016-11-07T02"]);
+    failed(&dir.run(&format!("{JOIN} --day 2016-02-31")), 2, &["2016-02-31", "2026-11-20"]);
+    failed(&dir.run("join --in impressions=archive/impressions --out out"), 2, &["plays", "--in plays=URI"]);
+    failed(&dir.run(&format!("{JOIN} --in clicks=archive/plays")), 2, &["clicks", "impressions, plays"]);
+    failed(&dir.run(&format!("{JOIN} --in plays=archive/plays")), 2, &["--in plays is there twice"]);
+    failed(&dir.run(&JOIN.replace("--out out", "--out archive/plays/in")), 2, &["overlap", "--out"]);
+    failed(&dir.run(&format!("aggregate --epoch 7h {}", JOIN.trim_start_matches("join"))), 2, &["--epoch", "30m"]);
+    failed(&dir.run("sql nothing"), 2, &["nothing", "ingest, join, aggregate"]);
+    failed(&dir.run("man nothing"), 2, &["nothing"]);
+    assert!(!dir.path("out").exists());
+}
+
+#[test]
+fn missing_input() {
+    let dir = demo();
+    failed(&dir.run("ingest --in nowhere.jsonl --schema plays --out out"), 66, &["nowhere.jsonl", "No such file"]);
+    failed(&dir.run(&JOIN.replace("archive/plays", "nowhere")), 66, &["nowhere", "No such file"]);
+    failed(&dir.run(&format!("{JOIN} --hour 2016-11-07T09")), 66, &["2016-11-07T09", "wait", "--allow-incomplete"]);
+    failed(&dir.run("inspect nowhere"), 66, &["nowhere"]);
+    failed(&dir.run("reconcile --batch nowhere --stream archive/plays"), 66, &["nowhere", "dt=YYYY-MM-DD/hr=HH"]);
+    failed(&dir.run("run nowhere.sql --in events=raw/plays.jsonl --out out"), 66, &["nowhere.sql"]);
+    fs::create_dir(dir.path("empty")).unwrap();
+    failed(&dir.run(&JOIN.replace("archive/plays", "empty")), 66, &["empty"]);
+    assert!(!dir.path("out").exists());
+}
+
+/// Whether or not another hour beside it is asked for and sealed.
+#[test]
+fn hours_that_are_not_sealed() {
+    let dir = demo();
+    fs::remove_file(dir.path("archive/plays/dt=2016-11-07/hr=01/_SUCCESS")).unwrap();
+    for range in ["--from 2016-11-07T00 --to 2016-11-07T02", "--hour 2016-11-07T01"] {
+        let said = ["archive/plays", "not sealed", "2016-11-07T01", "--allow-incomplete"];
+        failed(&dir.run(&format!("{JOIN} {range}")), 66, &said);
+    }
+    assert!(!dir.path("out").exists());
+    dir.ok(&format!("{JOIN} --hour 2016-11-07T01 --allow-incomplete"));
+}
+
+#[test]
+fn damaged_parquet() {
+    let dir = demo();
+    let path = part(&dir, "archive/plays/dt=2016-11-07/hr=01");
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    let whole = fs::read(&path).unwrap();
+    for damaged in [&[][..], b"PAR1", &whole[..whole.len() / 2], &whole[..whole.len() - 1]] {
+        fs::write(&path, damaged).unwrap();
+        failed(&dir.run(JOIN), 65, &["plays", &name]);
+        let relative = path.strip_prefix(dir.path("")).unwrap().display().to_string();
+        failed(&dir.run(&format!("ingest --in {relative} --schema plays --out out")), 65, &[&name]);
+    }
+}
+
+/// Damage in the middle of the data, which only reading it shows.
+#[test]
+fn damaged_pages() {
+    let dir = demo();
+    let path = part(&dir, "archive/plays/dt=2016-11-07/hr=01");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[40..200].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    failed(&dir.run(JOIN), 65, &["2016-11-07T01"]);
+}
+
+#[test]
+fn other_columns_than_the_schemas() {
+    let dir = demo();
+    let plays = part(&dir, "archive/plays/dt=2016-11-07/hr=01").strip_prefix(dir.path("")).unwrap().to_owned();
+    let line = format!("ingest --in {} --schema impressions --out out", plays.display());
+    failed(&dir.run(&line), 65, &[".parquet", "no column row"]);
+    dir.write("log.csv", "event_id,when\na,2016-11-07T10:00:00Z\n");
+    failed(&dir.run("ingest --in log.csv --schema plays --out out"), 65, &["log.csv", "header has no column ts"]);
+    dir.write("log.txt", "a");
+    failed(&dir.run("ingest --in log.txt --schema plays --out out"), 65, &["log.txt", "--format"]);
+}
+
+/// A stream that was killed after its first commits.
+fn killed() -> Workdir {
+    let dir = demo();
+    let line = format!("{STREAM} --max-rows 100 --commit-interval 0s --follow");
+    assert!(dir.kill_when(&line, || dir.epoch("out").0 >= 2));
+    dir
+}
+
+#[test]
+fn damaged_journal_state_and_open_rows() {
+    for (place, ending) in [("journal/stream", "json"), ("state/stream", "arrow"), ("open", "arrow")] {
+        for cut in [true, false] {
+            let dir = killed();
+            let mut files = walk(&dir.path("out/_rescan").join(place));
+            files.retain(|file| file.extension().is_some_and(|end| end == ending));
+            // The newest: of older ones there may be some that nothing needs any more.
+            let file = files.iter().max().unwrap();
+            let mut bytes = fs::read(file).unwrap();
+            if cut {
+                bytes.truncate(bytes.len() / 2);
+            } else {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            }
+            fs::write(file, bytes).unwrap();
+            failed(&dir.run(STREAM), 65, &["out/_rescan", "restore the file, or start over with another --out"]);
+            if place.starts_with("journal") {
+                failed(&dir.run("inspect out"), 65, &["out/_rescan/journal/stream"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_runner() {
+    let dir = demo();
+    let mut second = None;
+    let mut look = || {
+        if dir.epoch("out").0 == 0 {
+            return false;
+        }
+        second = Some(dir.run(STREAM));
+        true
+    };
+    dir.kill_when(&format!("{STREAM} --commit-interval 0s --follow"), &mut look);
+    failed(&second.unwrap(), 75, &["LOCK", "locked by process ", "rescan join", "wait for it to end"]);
+    dir.ok(STREAM);
+}
+
+#[test]
+fn a_second_runner_of_an_hour() {
+    let dir = demo();
+    dir.ok(&format!("{JOIN} --hour 2016-11-07T00"));
+    let lock = File::options().write(true).open(dir.path("out/_rescan/journal/batch-2016-11-07T00/LOCK")).unwrap();
+    lock.lock().unwrap();
+    dir.ok(&format!("{JOIN} --hour 2016-11-07T01"));
+    failed(&dir.run(&format!("{JOIN} --hour 2016-11-07T00 --force")), 75, &["batch-2016-11-07T00/LOCK", "wait"]);
+}
+
+#[test]
+fn other_flags_on_the_way() {
+    let dir = killed();
+    let said = ["within was", "now", "another --out"];
+    failed(&dir.run(&format!("{STREAM} --within 1h")), 78, &said);
+    failed(&dir.run(&format!("{STREAM} --watermark-delay 1h")), 78, &["--watermark-delay was 1800000000"]);
+    failed(&dir.run(&STREAM.replace("raw/plays", "./raw/plays")), 78, &["in plays was raw/plays.jsonl"]);
+    dir.ok(&format!("{STREAM} --max-rows 7000 --interval 2s --threads 1"));
+}
+
+#[test]
+fn scripts_that_break_the_contract() {
+    let dir = demo();
+    let script = dir.ok("sql join").out;
+    let inputs = JOIN.trim_start_matches("join");
+    let clock = script
+        .replace("select *, false as retracted\nfrom pair", "select *, now() as at, false as retracted\nfrom pair");
+    let cases = [
+        ("select 1;", "line 1"),
+        (&script.replace("select request_id, impression, true", "select request_id, impresion, true"), "impresion"),
+        (&clock, "now"),
+        (&script[..script.len() - 40], "line "),
+    ];
+    for (text, said) in cases {
+        assert_ne!(text, script);
+        dir.write("mine.sql", text);
+        failed(&dir.run(&format!("run mine.sql {inputs}")), 78, &["mine.sql, line ", said]);
+    }
+    let by = format!("aggregate --by nothing {inputs}");
+    failed(&dir.run(&by), 78, &["no column nothing", "video_id"]);
+    assert!(!dir.path("out").exists());
+}
+
+/// Runs where `disk` is a file system of its own, made with these options.
+fn on_a_disk(dir: &Workdir, options: &str, words: &str) -> Option<Ran> {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--map-root-user", "--mount"]).current_dir(dir.path("")).stdin(Stdio::null());
+    let mount = format!("mount -t tmpfs -o {options} none disk");
+    fs::create_dir_all(dir.path("disk")).unwrap();
+    if !unshare.args(["sh", "-c"]).arg(&mount).output().is_ok_and(|done| done.status.success()) {
+        // Not by `eprintln!`, which a test that passes keeps to itself.
+        writeln!(std::io::stderr(), "SKIPPED: this machine lets nobody mount a tmpfs: rescan {words}").unwrap();
+        return None;
+    }
+    let mut run = Command::new("unshare");
+    run.args(["--map-root-user", "--mount", "sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);
+    run.arg(env!("CARGO_BIN_EXE_rescan")).args(words.split_whitespace()).current_dir(dir.path("")).stdin(Stdio::null());
+    Some(Ran::of(run.output().unwrap()))
+}
+
+#[test]
+fn a_full_disk() {
+    let dir = demo();
+    dir.generate("--hours 2 --impressions-per-hour 20000");
+    for line in [STREAM, JOIN] {
+        let line = line.replace("--out out", "--type full --out disk/out").replace("archive/", "big/");
+        if line.contains("big/") && !dir.path("big").exists() {
+            for name in ["impressions", "plays"] {
+                dir.ok(&format!("ingest --in raw/{name}.jsonl --schema {name} --out big/{name}"));
+            }
+        }
+        let Some(ran) = on_a_disk(&dir, "size=128k", &line) else { return };
+        failed(&ran, 74, &["disk/out", "No space left on device"]);
+    }
+}
+
+#[test]
+fn a_disk_that_may_not_be_written() {
+    let dir = demo();
+    for line in [STREAM, JOIN] {
+        let Some(ran) = on_a_disk(&dir, "ro", &line.replace("--out out", "--out disk/out")) else { return };
+        failed(&ran, 77, &["disk/out", "Read-only file system"]);
+    }
+}
+
+#[test]
+fn an_output_that_is_no_directory() {
+    let dir = demo();
+    dir.write("out", "mine");
+    failed(&dir.run(STREAM), 74, &["out", "Not a directory"]);
+    failed(&dir.run(JOIN), 74, &["out", "Not a directory"]);
+    assert_eq!(dir.read("out"), "mine");
+}

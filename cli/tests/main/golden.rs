@@ -174,7 +174,8 @@ fn resumed(command: &str, behaviour: &str) {
         return;
     }
     let golden = Golden::open(command, behaviour);
-    let all: usize = golden.inputs.iter().map(|name| golden.dir.read(&format!("{name}.jsonl")).lines().count()).sum();
+    let texts = golden.inputs.iter().map(|name| golden.dir.read(&format!("{name}.jsonl")));
+    let all: usize = texts.map(|text| text.lines().filter(|line| !line.is_empty()).count()).sum();
     let mut done = (0, 0);
     for _ in 0..3 {
         if done.1 == all as u64 {
