@@ -1,5 +1,6 @@
 //! What crosses the edge, against real files and real servers. One binary, for linking DataFusion takes long.
 
+#[cfg(test)]
 mod main {
     mod broker;
     mod files;
