@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use connector::{Hour, KafkaSettings, Location};
-use generator::{Plan, Truth};
+use generator::{Occupied, Plan, Truth};
 
+use crate::exit::Usage;
 use crate::topics::Topics;
 
 /// Makes up impressions and plays, in the order in which they arrive, and tells the truth about them.
@@ -89,16 +90,20 @@ impl Generate {
         if let Some(brokers) = self.to.strip_prefix("kafka://") {
             return self.to_kafka(brokers.trim_end_matches('/'), kafka, progress).await.map(Some);
         }
-        ensure!(self.truth.is_none(), "--truth is for Kafka: in {} it stands beside the rows", self.to);
-        let directory = Location::parse(&self.to, &BTreeMap::new())?.local_path();
-        let directory = directory.with_context(|| format!("cannot generate to {}: give a local directory", self.to))?;
-        generator::write(&self.plan()?, &directory, progress)
+        let to = &self.to;
+        ensure!(self.truth.is_none(), Usage(format!("--truth is for Kafka: in {to} it stands beside the rows")));
+        let directory = Location::parse(to, &BTreeMap::new())?.local_path();
+        let directory = directory.ok_or_else(|| Usage(format!("--to {to} is no local directory, nor Kafka")))?;
+        let made = generator::write(&self.plan()?, &directory, progress);
+        made.map_err(|error| if error.is::<Occupied>() { Usage(error.to_string()).into() } else { error })
     }
 
     async fn to_kafka(&self, brokers: &str, settings: &KafkaSettings, progress: impl FnMut(u64)) -> Result<Truth> {
-        ensure!(self.format == Format::Json, "--format parquet is for directories: Kafka takes JSON");
+        let is_json = self.format == Format::Json;
+        ensure!(is_json, Usage("--format parquet is for directories: Kafka takes JSON".to_owned()));
+        let plan = self.plan()?;
         let mut topics = Topics::open(brokers, settings, i32::try_from(self.partitions)?).await?;
-        let plan = Plan { partitions: topics.partitions()?, ..self.plan()? };
+        let plan = Plan { partitions: topics.partitions()?, ..plan };
         let truth = generator::generate(&plan, &mut topics, progress)?;
         topics.flush()?;
         self.truth.iter().try_for_each(|directory| generator::write_truth(&truth, directory))?;
@@ -106,7 +111,7 @@ impl Generate {
     }
 
     fn plan(&self) -> Result<Plan> {
-        Ok(Plan {
+        let plan = Plan {
             format: match self.format {
                 Format::Json => generator::Format::Json,
                 Format::Parquet => generator::Format::Parquet,
@@ -125,6 +130,8 @@ impl Generate {
             videos: self.videos,
             watermark_delay_ms: u64::try_from(self.watermark_delay.as_millis())?,
             partitions: 1,
-        })
+        };
+        plan.check().map_err(|error| Usage(error.to_string()))?;
+        Ok(plan)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{BufWriter, IntoInnerError, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use thiserror::Error;
 
 use crate::event::hex;
 use crate::generate::generate;
@@ -17,12 +18,17 @@ use crate::truth::{Truth, VERSION};
 
 const TRUTH: &str = "truth.json";
 
+/// A directory that is not overwritten, because it holds the rows of another plan.
+#[derive(Debug, Error)]
+#[error("{} holds rows made with other flags: remove it, or write to another directory", .0.display())]
+pub struct Occupied(PathBuf);
+
 /// Makes up what `plan` says below `directory`: `impressions.jsonl` and `plays.jsonl`, or `impressions/` and `plays/`
 /// with a Parquet file an hour; `truth.json`, and `truth/` with the ids of late and of repeated events, one a line.
 /// Answers `None`, and writes nothing, where the same is there already. `progress` as in [`generate`].
 ///
 /// # Errors
-/// A plan that cannot be met, a directory that holds another, or one that cannot be written.
+/// A plan that cannot be met, [`Occupied`], or a directory that cannot be written.
 pub fn write(plan: &Plan, directory: &Path, progress: impl FnMut(u64)) -> Result<Option<Truth>> {
     plan.check()?;
     if is_done(plan, directory)? {
@@ -53,7 +59,7 @@ fn is_done(plan: &Plan, directory: &Path) -> Result<bool> {
     if found["version"] == VERSION && found["seed"] == plan.seed && found["flags"] == wanted {
         return Ok(true);
     }
-    bail!("{} holds rows made with other flags: remove it, or write to another directory", directory.display())
+    bail!(Occupied(directory.to_owned()))
 }
 
 /// Writes `truth.json` and `truth/` below `directory`.

@@ -20,7 +20,7 @@ mod plan;
 mod truth;
 mod zipf;
 
-pub use directory::{write, write_truth};
+pub use directory::{Occupied, write, write_truth};
 pub use event::{Detail, Event, Topic};
 pub use generate::{Sink, generate};
 pub use plan::{Format, Plan};

@@ -67,9 +67,11 @@ impl Plan {
         (events * (1.0 + self.duplicates + self.malformed())) as u64
     }
 
+    /// Whether the flags can be met.
+    ///
     /// # Errors
-    /// Flags that contradict each other, by name.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// A flag that cannot, by name. Whoever asks for a plan like that is to be told before anything is written.
+    pub fn check(&self) -> Result<()> {
         let shares = [
             ("late", self.late),
             ("duplicates", self.duplicates),

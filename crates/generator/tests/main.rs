@@ -1,5 +1,6 @@
 //! Tests of the generator from the outside: what it wrote, read back by other means.
 
+#[cfg(test)]
 mod main {
     mod flags;
     mod plan;
