@@ -27,19 +27,26 @@ struct Job {
     schema: SchemaRef,
 }
 
+/// A script, from `RESCAN_SQL` where a broken one is to be tried.
+fn script(name: &str) -> String {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sql");
+    let dir = std::env::var("RESCAN_SQL").unwrap_or_else(|_| own.to_owned());
+    std::fs::read_to_string(format!("{dir}/{name}.sql")).unwrap()
+}
+
 async fn jobs() -> Vec<Job> {
     let mut jobs = Vec::new();
     let pair: &'static [&'static str] = &["impressions", "plays"];
-    let join = include_str!("../../../../sql/join.sql");
+    let join = &script("join");
     for kind in ["inner", "left", "right", "full", "semi", "anti"] {
         let params = [("type", Literal::Text(kind.to_owned())), ("within", Literal::Interval(60 * MINUTE))];
         jobs.push(job(&format!("join {kind}"), join, pair, schema(), &params, &[]).await);
     }
     jobs.push(job("join on two", join, pair, schema(), &[], &[("request_id", &["video_id", "country"])]).await);
-    let aggregate = include_str!("../../../../sql/aggregate.sql");
+    let aggregate = &script("aggregate");
     jobs.push(job("aggregate", aggregate, pair, schema(), &[], &[]).await);
     jobs.push(job("aggregate by two", aggregate, pair, schema(), &[], &[("video_id", &["video_id", "country"])]).await);
-    let ingest = include_str!("../../../../sql/ingest.sql");
+    let ingest = &script("ingest");
     jobs.push(job("ingest", ingest, &["events"], positioned(), &[], &[]).await);
     jobs
 }
