@@ -28,7 +28,7 @@ macro_rules! golden {
 
 golden! {
     join: allowed_lateness anti_alone before_1970 bounds bounds_alone duplicates duplicates_alone empty_hours
-        full_alone inner_alone late left_alone many_to_many midnight null_keys play_first right_alone
+        full_alone inner_alone kept_for_within late left_alone many_to_many midnight null_keys play_first right_alone
         same_id_twice semi_alone slides two_keys;
     aggregate: before_1970 by_two_nulls duplicates epochs late long_epoch null_requests odd_epoch plays_only slides;
     ingest: before_1970 future late rejected repeat_across_hours repeat_across_hours_reversed repeat_at_horizon

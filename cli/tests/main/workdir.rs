@@ -124,14 +124,20 @@ impl Workdir {
 
     /// The newest epoch of a stream and the rows it has read; 0 before the first.
     pub fn epoch(&self, out: &str) -> (u64, u64) {
+        let Some((_, epoch)) = self.record(out) else { return (0, 0) };
+        let ledger = epoch["ledger"].as_object().unwrap();
+        let read = ledger.values().map(|ledger| ledger["read"].as_u64().unwrap()).sum();
+        (epoch["number"].as_u64().unwrap(), read)
+    }
+
+    /// The record of the newest epoch of a stream, and its file.
+    pub fn record(&self, out: &str) -> Option<(PathBuf, Value)> {
         let records = fs::read_dir(self.path(&format!("{out}/_rescan/journal/stream"))).into_iter().flatten();
         let records = records.filter_map(|entry| Some(entry.ok()?.path()));
-        let newest = records.filter(|path| path.extension().is_some_and(|end| end == "json")).max();
-        let record = newest.and_then(|path| serde_json::from_str::<Value>(&fs::read_to_string(path).ok()?).ok());
-        let Some(record) = record else { return (0, 0) };
-        let ledger = record["epoch"]["ledger"].as_object().unwrap();
-        let read = ledger.values().map(|ledger| ledger["read"].as_u64().unwrap()).sum();
-        (record["epoch"]["number"].as_u64().unwrap(), read)
+        let newest = records.filter(|path| path.extension().is_some_and(|end| end == "json")).max()?;
+        // A run that goes on may have done away with it meanwhile.
+        let mut record: Value = serde_json::from_str(&fs::read_to_string(&newest).ok()?).ok()?;
+        Some((newest, record["epoch"].take()))
     }
 }
 
