@@ -25,6 +25,7 @@ def main() -> None:
     flags.add_argument("--repeats", type=int, default=5)
     flags.add_argument("--only", default="", help="cases whose name has this word; writes no README")
     chosen = flags.parse_args()
+    load = os.getloadavg()[0]
     home = Path.home() / ".cache/rescan"
     rescan = os.environ.get("RESCAN", str(home / "target/release/rescan"))
     if not Path(rescan).exists():
@@ -39,7 +40,7 @@ def main() -> None:
     text = report.tables(cases, medians, costs)
     print(text)
     if chosen.scale == "full" and not chosen.only:
-        report.write(text, input, chosen.repeats)
+        report.write(text, input, chosen.repeats, load)
 
 
 def compare(case: Case, out: Path, repeats: int) -> dict[str, Took]:

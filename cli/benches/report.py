@@ -12,6 +12,7 @@ from measure import Took
 from state import Cost
 
 README = Path(__file__).parent / "README.md"
+NAMES = {"duckdb": "DuckDB", "polars": "Polars"}
 MEASURES = {"time": "wall", "processor time": "cpu", "peak memory": "peak"}
 
 
@@ -29,12 +30,12 @@ def tables(cases: list[Case], medians: dict[str, dict[str, Took]], costs: dict[s
 
 
 def ratios(cases: list[Case], medians: dict[str, dict[str, Took]]) -> str:
-    rows = [["rescan's share of", "", *MEASURES]]
+    rows = [["rescan / rival", "", *MEASURES]]
     for case in cases:
         took = medians[case.name]
         for rival in list(took)[1:]:
             shares = [getattr(took["rescan"], name) / getattr(took[rival], name) for name in MEASURES.values()]
-            rows.append([f"{rival}'s {case.name}", verdict(shares[0]), *(f"{share:.2f}" for share in shares)])
+            rows.append([f"{case.name} / {NAMES[rival]}", verdict(shares[0]), *(f"{share:.2f}" for share in shares)])
     return table(rows)
 
 
@@ -63,11 +64,13 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "|---" + "|---:" * (len(rows[0]) - 1) + "|", *lines[1:]])
 
 
-def write(text: str, data: Data, repeats: int) -> None:
+def write(text: str, data: Data, repeats: int, load: float) -> None:
+    """Puts the result between the marks in the README. `load`: of the machine before the first run."""
     head, _, rest = README.read_text().partition("<!-- measured -->\n")
     _, _, tail = rest.partition("<!-- end -->\n")
     about = (f"Measured on {datetime.date.today()}, on {machine()}, with DuckDB {version('duckdb')} and Polars "
-             f"{version('polars')}: {data.impressions:,} impressions and {data.plays:,} plays, median of {repeats}.")
+             f"{version('polars')}: {data.impressions:,} impressions and {data.plays:,} plays, median of {repeats}. "
+             f"The load of the machine was {load:.1f} before the first run.")
     README.write_text(f"{head}<!-- measured -->\n{about}\n\n{text}\n<!-- end -->\n{tail}")
 
 
