@@ -1,5 +1,6 @@
 //! The binary as its users run it. One test binary, for linking DataFusion takes long.
 
+#[cfg(test)]
 mod main {
     #[path = "../../../crates/connector/tests/main/broker.rs"]
     mod broker;
