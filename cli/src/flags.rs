@@ -134,9 +134,11 @@ impl RunFlags {
                 (Some((name, uri)), _) if !name.contains('/') => (name, uri),
                 (_, [name]) => (*name, input.as_str()),
                 _ => {
-                    return Err(
-                        Usage(format!("--in {input} has no name: write --in {}=URI", names.join("=URI --in "))).into()
-                    );
+                    return Err(Usage(format!(
+                        "--in {input} has no name: write --in {}=URI",
+                        names.join("=URI --in ")
+                    ))
+                    .into());
                 }
             };
             if !names.is_empty() && !names.contains(&name) {

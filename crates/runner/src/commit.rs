@@ -184,7 +184,7 @@ impl Draft<'_> {
         for ((kind, input), rows) in rows {
             let schema = rows.first().map_or_else(aside::rejected_schema, RecordBatch::schema);
             let staged = format!("{}/{}-{kind}-{input}.parquet", self.stage, self.name);
-            let sum = write_parquet(&self.job.out.join(&staged), &schema, &rows)?;
+            let sum = write_parquet(&self.job.out.join(&staged), &schema, &[], &rows)?;
             let path = format!("_rescan/{kind}/{input}-{}.parquet", self.name);
             self.epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
         }

@@ -37,11 +37,11 @@ impl Sealing<'_> {
     /// place unseen.
     pub(crate) fn write(self, rows: &[RecordBatch]) -> Result<Sealed> {
         let rows = self.output.compact(rows)?;
-        let count = rows.num_rows() as u64;
+        let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
         let mut files = Vec::new();
         let mut publish = None;
         if count > 0 {
-            let sum = write_parquet(&self.root.join(&self.staged), &self.output.visible(), &[rows])?;
+            let sum = write_parquet(&self.root.join(&self.staged), &self.output.visible(), &self.output.key, &rows)?;
             let name = format!("part-{}.parquet", &sum.checksum[..12]);
             files.push(SealedFile {
                 name: name.clone(),

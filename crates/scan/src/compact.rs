@@ -1,7 +1,7 @@
 //! From changed rows to the rows that stand: one a key, sorted by key.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::error::Result;
@@ -9,6 +9,10 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::bind::Output;
+
+/// Rows of a piece of compacted output. Files are written piece by piece, so that their bytes do not depend on how rows
+/// came.
+const PIECE_ROWS: usize = 1 << 16;
 
 /// Columns of an output that say how rows stand, and are not shown.
 const HIDDEN: [&str; 2] = ["retracted", "_time"];
@@ -21,47 +25,64 @@ impl Output {
     }
 
     /// The rows that stand of all that were put out for some keys: one a key, in the order of keys, visible columns
-    /// only. Idempotent, and the same for any order of `rows`.
+    /// only, in pieces of a fixed size. Idempotent, and the same for any order and cut of `rows`.
     ///
     /// # Errors
     /// Rows of another schema.
-    pub fn compact(&self, rows: &[RecordBatch]) -> Result<RecordBatch> {
-        let all = concat_batches(&self.schema, rows)?;
-        let keys = encode(&all, &self.key)?;
-        let order = sorted(&keys);
-        let standing = self.standing(&all, &keys, &order)?;
+    pub fn compact(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+        let keys = encode(rows, &self.key)?;
+        let places: Vec<(usize, usize)> = rows
+            .iter()
+            .enumerate()
+            .flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)))
+            .collect();
+        let standing = self.standing(rows, &keys, &places)?;
         let visible = self.visible();
         let visible = visible.fields().iter().map(|field| self.schema.index_of(field.name()));
         let visible: Vec<usize> = visible.collect::<Result<_, _>>()?;
-        Ok(take_record_batch(&all.project(&visible)?, &UInt32Array::from(standing))?)
+        let rows: Vec<RecordBatch> = rows.iter().map(|rows| rows.project(&visible)).collect::<Result<_, _>>()?;
+        let rows: Vec<&RecordBatch> = rows.iter().collect();
+        let pieces = standing.chunks(PIECE_ROWS).map(|piece| Ok(interleave_record_batch(&rows, piece)?));
+        pieces.collect()
     }
 
-    fn standing(&self, all: &RecordBatch, keys: &Rows, order: &[u32]) -> Result<Vec<u32>> {
-        let retracted = all.column_by_name("retracted").filter(|_| self.retracts).map(|column| column.as_boolean());
-        let taken =
-            |row: u32| retracted.is_some_and(|column| column.is_valid(row as usize) && column.value(row as usize));
+    fn standing(&self, rows: &[RecordBatch], keys: &Rows, places: &[(usize, usize)]) -> Result<Vec<(usize, usize)>> {
+        let retracted = |rows: &RecordBatch| rows.column_by_name("retracted").map(|column| column.as_boolean().clone());
+        let retracted: Vec<_> = rows.iter().map(|rows| retracted(rows).filter(|_| self.retracts)).collect();
+        let taken = |place: (usize, usize)| {
+            retracted[place.0].as_ref().is_some_and(|column| column.is_valid(place.1) && column.value(place.1))
+        };
+        let order = sorted(keys);
         let mut standing = Vec::with_capacity(order.len());
         // Where in `standing` the strongest of several rows is to go, and those rows.
-        let mut contested: Vec<(usize, &[u32])> = Vec::new();
+        let mut contested: Vec<(usize, Vec<(usize, usize)>)> = Vec::new();
         for group in order.chunk_by(|a, b| keys.row(*a as usize) == keys.row(*b as usize)) {
-            if group.iter().any(|row| taken(*row)) {
+            let mut members = group.iter().map(|row| places[*row as usize]);
+            if members.clone().any(taken) {
                 continue;
             }
             if group.len() > 1 {
-                contested.push((standing.len(), group));
+                contested.push((standing.len(), members.clone().collect()));
             }
-            standing.push(group[0]);
+            standing.extend(members.next());
         }
-        for ((place, _), row) in contested.iter().zip(self.strongest(all, &contested)?) {
-            standing[*place] = row;
+        for (index, place) in self.strongest(rows, &contested)? {
+            standing[index] = place;
         }
         Ok(standing)
     }
 
     /// The row of each group that stands: the greater in the columns that say so, then the lesser in all.
-    fn strongest(&self, all: &RecordBatch, groups: &[(usize, &[u32])]) -> Result<Vec<u32>> {
-        let rows: Vec<u32> = groups.iter().flat_map(|(_, group)| group.iter().copied()).collect();
-        let some = take_record_batch(all, &UInt32Array::from(rows.clone()))?;
+    fn strongest(
+        &self,
+        rows: &[RecordBatch],
+        groups: &[(usize, Vec<(usize, usize)>)],
+    ) -> Result<Vec<(usize, (usize, usize))>> {
+        if groups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: Vec<(usize, usize)> = groups.iter().flat_map(|(_, group)| group.iter().copied()).collect();
+        let some = [interleave_record_batch(&rows.iter().collect::<Vec<_>>(), &places)?];
         let columns: Vec<String> = self.schema.fields().iter().map(|field| field.name().clone()).collect();
         let content = encode(&some, &columns)?;
         let rank = if self.greatest.is_empty() { None } else { Some(encode(&some, &self.greatest)?) };
@@ -70,10 +91,10 @@ impl Output {
             greater.then_with(|| content.row(*b).cmp(&content.row(*a)))
         };
         let mut from = 0;
-        let strongest = groups.iter().map(|(_, group)| {
+        let strongest = groups.iter().filter_map(|(index, group)| {
             let members = from..from + group.len();
             from = members.end;
-            members.max_by(weaker).map_or(group[0], |row| rows[row])
+            Some((*index, places[members.max_by(weaker)?]))
         });
         Ok(strongest.collect())
     }
@@ -94,10 +115,16 @@ fn sorted(keys: &Rows) -> Vec<u32> {
     order.into_iter().map(|(_, row)| row).collect()
 }
 
-fn encode(rows: &RecordBatch, columns: &[String]) -> Result<Rows> {
-    let schema = rows.schema();
-    let fields = columns.iter().map(|column| Ok(SortField::new(schema.field_with_name(column)?.data_type().clone())));
-    let arrays = columns.iter().map(|column| Ok(rows.column(schema.index_of(column)?).clone()));
-    let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
-    Ok(RowConverter::new(fields.collect::<Result<_>>()?)?.convert_columns(&arrays)?)
+/// The columns of all rows in one form that compares as bytes.
+fn encode(rows: &[RecordBatch], columns: &[String]) -> Result<Rows> {
+    let Some(first) = rows.first() else { return Ok(RowConverter::new(Vec::new())?.empty_rows(0, 0)) };
+    let schema = first.schema();
+    let positions: Vec<usize> = columns.iter().map(|column| schema.index_of(column)).collect::<Result<_, _>>()?;
+    let fields = positions.iter().map(|column| SortField::new(schema.field(*column).data_type().clone()));
+    let converter = RowConverter::new(fields.collect())?;
+    let mut encoded = converter.empty_rows(rows.iter().map(RecordBatch::num_rows).sum(), 0);
+    for rows in rows {
+        converter.append(&mut encoded, rows.project(&positions)?.columns())?;
+    }
+    Ok(encoded)
 }

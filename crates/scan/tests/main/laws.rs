@@ -120,8 +120,8 @@ impl Job {
             }
             for (hour, rows) in hours {
                 let rows = output.compact(&rows).unwrap();
-                if rows.num_rows() > 0 {
-                    text += &format!("{} {hour}\n{}\n", output.name, pretty_format_batches(&[rows]).unwrap());
+                if !rows.is_empty() {
+                    text += &format!("{} {hour}\n{}\n", output.name, pretty_format_batches(&rows).unwrap());
                 }
             }
         }
