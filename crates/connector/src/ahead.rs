@@ -76,7 +76,7 @@ fn run(
     look_again: &blocking::Receiver<()>,
     rows_max: &AtomicUsize,
 ) {
-    let hungry = || found.capacity() > 0 || found.is_closed();
+    let hungry = || found.capacity() > 0;
     let mut idle = true;
     while !idle || look_again.recv().is_ok() {
         let next = walk.next(rows_max.load(Ordering::Relaxed), &hungry);

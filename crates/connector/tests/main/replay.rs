@@ -101,11 +101,11 @@ async fn more_rows_than_memory_are_sorted_on_disk() {
     let mut source = ReplaySource::open(&location(root.path()), .., 64 << 20).await.unwrap();
     let mut next = [0; 4];
     while next.iter().any(|n| *n < 400_000) {
-        for partition in 0..4 {
+        for (partition, next) in next.iter_mut().enumerate() {
             let Poll::Chunk(chunk) = source.read(partition, 10_000).await.unwrap() else { continue };
             let offsets = chunk.rows.column(4).as_primitive::<Int64Type>().values();
-            assert!(offsets.iter().copied().eq(next[partition]..next[partition] + chunk.read as i64));
-            next[partition] += chunk.read as i64;
+            assert!(offsets.iter().copied().eq(*next..*next + chunk.read as i64));
+            *next += chunk.read as i64;
         }
     }
     for partition in 0..4 {
