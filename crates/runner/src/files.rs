@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
@@ -18,28 +18,26 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-/// Writes rows as Parquet. The same rows give the same bytes: nothing in it says when, where or by which build. What
-/// tells rows apart repeats too seldom for a dictionary; bounds of a column are of use for that and for times only.
+/// Writes rows as Parquet. The same rows give the same bytes: nothing in it says when, where or by which build. Bounds
+/// of a column are of use where rows are looked for: in their key and in time.
 pub(crate) fn write_parquet(path: &Path, schema: &SchemaRef, key: &[String], rows: &[RecordBatch]) -> Result<Sum> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::None)
         .set_created_by("rescan".to_owned());
     for field in schema.fields() {
-        let column = ColumnPath::from(field.name().as_str());
-        let is_key = key.contains(field.name());
-        if is_key && *field.data_type() == DataType::Utf8View {
-            properties = properties.set_column_dictionary_enabled(column.clone(), false);
-        }
-        if is_key || *field.data_type() == connector::TIME {
+        if key.contains(field.name()) || *field.data_type() == connector::TIME {
+            let column = ColumnPath::from(field.name().as_str());
             properties = properties.set_column_statistics_enabled(column, EnabledStatistics::Chunk);
         }
     }
     let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-    written(path, |file| {
-        let mut writer = ArrowWriter::try_new_with_options(file, schema.clone(), options)?;
+    written(path, |mut file| {
+        let mut writer = ArrowWriter::try_new_with_options(&mut file, schema.clone(), options)?;
         rows.iter().try_for_each(|rows| writer.write(rows))?;
-        Ok(writer.into_inner()?)
+        // Not by `into_inner`, which would hide why the last bytes could not be written.
+        writer.close()?;
+        Ok(file)
     })
 }
 
