@@ -10,7 +10,7 @@ use crate::error::JournalError;
 /// A held lock; dropping it frees it.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -31,7 +31,15 @@ impl Lock {
         }
         file.set_len(0).map_err(at())?;
         file.write_all(holder().as_bytes()).map_err(at())?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Not by closing alone: a child process between fork and exec has the file open too, and would keep the lock.
+    fn drop(&mut self) {
+        // Nothing is to be done about an error; the kernel frees the lock with the last holder.
+        let _ = self.file.unlock();
     }
 }
 
