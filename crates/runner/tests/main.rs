@@ -1,5 +1,7 @@
 //! What the runner makes and proves, on real files. One binary, for linking DataFusion takes long.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod main {
     mod reconcile;
     mod reconcile_laws;

@@ -1,5 +1,8 @@
 //! f itself: the laws for every script, and the contract that scripts keep.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "the laws are about steps")]
+
 mod events;
 mod laws;
 mod refusals;
