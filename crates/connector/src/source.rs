@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -84,8 +84,7 @@ pub trait Source: Send {
     async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll>;
 }
 
-/// Event time: microseconds, UTC.
-pub const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+pub use scan::TIME;
 
 /// Where a row came from, kept with it: `_topic`, `_partition`, `_offset`, `_arrived_at`.
 pub fn position_fields() -> [Field; 4] {

@@ -3,12 +3,10 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use journal::{Checksum, Sum, checksum_of, create_dirs};
@@ -17,6 +15,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use scan::unshared;
 
 /// Writes rows as Parquet. The same rows give the same bytes: nothing in it says when, where or by which build. Bounds
 /// of a column are of use where rows are looked for: in their key and in time.
@@ -45,19 +44,10 @@ pub(crate) fn write_parquet(path: &Path, schema: &SchemaRef, key: &[String], row
 pub(crate) fn write_arrow(path: &Path, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Sum> {
     written(path, |file| {
         let mut writer = FileWriter::try_new(file, schema)?;
-        rows.iter().try_for_each(|rows| writer.write(&compact(rows)?))?;
+        rows.iter().try_for_each(|rows| writer.write(&unshared(rows)?))?;
         writer.finish()?;
         Ok(writer.into_inner()?)
     })
-}
-
-/// Text without the rest of the buffers it came in, all of which would be written.
-fn compact(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let columns = rows.columns().iter().map(|column| match column.as_string_view_opt() {
-        Some(text) => Arc::new(text.gc()),
-        None => column.clone(),
-    });
-    RecordBatch::try_new(rows.schema(), columns.collect())
 }
 
 type Summed = Checksum<BufWriter<File>>;

@@ -49,13 +49,13 @@ impl Bucket {
     pub(crate) fn append(&mut self, schema: &SchemaRef, rows: &RecordBatch) -> Result<(), ArrowError> {
         self.starts.push(self.rows);
         self.rows += rows.num_rows() as u32;
-        self.chunks.push(compact(rows)?);
+        self.chunks.push(unshared(rows)?);
         while let [.., older, newer] = self.chunks.as_slice() {
             let total = older.num_rows() + newer.num_rows();
             if older.num_rows() > 2 * newer.num_rows() || total > CHUNK_ROWS_MAX {
                 break;
             }
-            let merged = compact(&concat_batches(schema, [older, newer])?)?;
+            let merged = unshared(&concat_batches(schema, [older, newer])?)?;
             self.chunks.truncate(self.chunks.len() - 2);
             self.starts.pop();
             self.chunks.push(merged);
@@ -94,8 +94,11 @@ impl Bucket {
     }
 }
 
-/// Frees text of the buffers it came in: a view of one row would keep a whole input block alive.
-fn compact(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+/// Frees text of the buffers it came in: a view of one row would keep a whole input block alive, and be written with it.
+///
+/// # Errors
+/// None for rows that are valid.
+pub fn unshared(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let columns = rows.columns().iter().map(|column| match column.data_type() {
         DataType::Utf8View => std::sync::Arc::new(column.as_string_view().gc()) as ArrayRef,
         DataType::BinaryView => std::sync::Arc::new(column.as_binary_view().gc()) as ArrayRef,

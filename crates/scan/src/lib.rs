@@ -30,6 +30,7 @@ mod table;
 
 pub use bind::{Input, Output};
 pub use binding::{Binding, Literal, TIME};
+pub use bucket::unshared;
 pub use door::Door;
 pub use scan::{Batch, Limits, Scan, Stepped};
 pub use script::{Script, ScriptError};

@@ -2,7 +2,6 @@
 
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use thiserror::Error;
@@ -99,7 +98,7 @@ impl Script {
 
 fn forbidden(token: &Token) -> Option<(&'static str, &'static str)> {
     let Token::Word(word) = token else { return None };
-    if word.quote_style.is_some() || word.keyword == Keyword::NoKeyword && word.value.is_empty() {
+    if word.quote_style.is_some() {
         return None;
     }
     FORBIDDEN.into_iter().find(|(forbidden, _)| word.value.eq_ignore_ascii_case(forbidden))
