@@ -1,6 +1,7 @@
 //! The binary: words to values, values to a run, and its end to an exit code.
 
 mod aggregate;
+mod attribute;
 mod exit;
 mod flags;
 mod generate;
@@ -46,6 +47,7 @@ enum Command {
     Ingest(ingest::Ingest),
     Join(join::Join),
     Aggregate(aggregate::Aggregate),
+    Attribute(attribute::Attribute),
     Run(run::Run),
     Reconcile(reconcile::Reconcile),
     Inspect(inspect::Inspect),
@@ -80,6 +82,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ingest(ingest) => launch::launch(ingest.plan()?).await,
         Command::Join(join) => launch::launch(join.plan()?).await,
         Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
+        Command::Attribute(attribute) => launch::launch(attribute.plan()?).await,
         Command::Run(run) => launch::launch(run.plan()?).await,
         Command::Reconcile(reconcile) => reconcile.run().await,
         Command::Inspect(inspect) => inspect.run().await,

@@ -14,15 +14,16 @@ use crate::exit::Usage;
   rescan sql join
   rescan sql aggregate > mine.sql")]
 pub struct Sql {
-    /// ingest, join or aggregate
+    /// ingest, join, aggregate or attribute
     command: String,
 }
 
 /// The scripts in the binary.
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("ingest", include_str!("../../sql/ingest.sql")),
     ("join", include_str!("../../sql/join.sql")),
     ("aggregate", include_str!("../../sql/aggregate.sql")),
+    ("attribute", include_str!("../../sql/attribute.sql")),
 ];
 
 impl Sql {

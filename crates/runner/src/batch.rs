@@ -68,7 +68,8 @@ struct Listed {
     hours: BTreeMap<Hour, HourFiles>,
 }
 
-/// Hours that run in one plan at most: all output of a plan is in memory before its hours are sealed.
+/// Hours that run in one plan at most, or as many as f reaches around them: each plan reads those again. All output of
+/// a plan is in memory before its hours are sealed.
 const HOURS_A_PLAN: usize = 4;
 
 /// Parquet grows by about this on its way into memory.
@@ -218,6 +219,8 @@ fn plans(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> Vec<Vec<Hour>> {
         let own = listed.iter().filter_map(|listed| listed.hours.get(&hour));
         own.flat_map(|hour| &hour.files).map(|file| file.bytes).sum::<u64>() * GROWTH
     };
+    let around = listed.iter().map(|listed| listed.input.before.saturating_add(listed.input.after)).max().unwrap_or(0);
+    let most = HOURS_A_PLAN.max(around.div_euclid(3_600_000_000) as usize);
     let room = job.limits.memory.map_or(u64::MAX, |memory| memory as u64 / 2);
     let mut plans: Vec<Vec<Hour>> = Vec::new();
     let mut filled = 0;
@@ -225,7 +228,7 @@ fn plans(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> Vec<Vec<Hour>> {
         let size = bytes(hour);
         match plans.last_mut() {
             Some(plan)
-                if plan.len() < HOURS_A_PLAN
+                if plan.len() < most
                     && plan.last().is_some_and(|last| last.plus(1) == hour)
                     && filled + size <= room =>
             {

@@ -50,6 +50,9 @@ pub struct Output {
     pub key: Vec<String>,
     /// Of two rows with one key the one stands that is greater in these; where empty, the lesser in all columns.
     pub greatest: Vec<String>,
+    /// How many of the first columns of the key make a group; of a group only the rows stand that are greatest. Where
+    /// it is all of them, each row stands for itself.
+    pub group: usize,
     /// Whether it has the boolean column `retracted`: true wins, and such a row does not stand.
     pub retracts: bool,
 }
@@ -229,9 +232,12 @@ impl Binder<'_> {
         let plan = self.context.state().statement_to_plan(PlannerStatement::Statement(Box::new(plain))).await;
         let plan = plan.map_err(|e| error(e.strip_backtrace()))?;
         let Some(input) = plan.inputs().first().copied() else { return Err(error("a table needs columns".to_owned())) };
-        let mut fields = Vec::new();
+        let mut fields: Vec<Field> = Vec::new();
         for field in canonical(input.schema().as_arrow()).fields() {
             for column in self.names.column(field.name(), &[]) {
+                if fields.iter().any(|known| *known.name() == column) {
+                    continue;
+                }
                 fields.push(Field::new(&column, self.type_of(&column).unwrap_or(field.data_type().clone()), true));
             }
         }

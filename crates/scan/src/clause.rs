@@ -22,6 +22,8 @@ pub(crate) struct Clauses {
     pub merge: Vec<(String, String)>,
     /// Of two output rows with one key the one stands that is greater in these columns.
     pub greatest: Vec<String>,
+    /// The first columns of the key, where rows stand together: of all rows that agree in these, the greatest.
+    pub group: Vec<String>,
 }
 
 impl Clauses {
@@ -50,6 +52,7 @@ impl Clauses {
             "before" => self.before = Some(parser.parse_expr()?),
             "after" => self.after = Some(parser.parse_expr()?),
             "greatest" => self.greatest = columns(parser)?,
+            "group" => self.group = columns(parser)?,
             "merge" => {
                 let column = parser.parse_identifier()?.value;
                 let by = parser.parse_identifier()?.value;
@@ -60,7 +63,7 @@ impl Clauses {
             }
             other => {
                 return Err(ParserError::ParserError(format!(
-                    "{other} is no clause: key, time, keep, before, after, merge, greatest are"
+                    "{other} is no clause: key, time, keep, before, after, merge, greatest, group are"
                 )));
             }
         }

@@ -15,7 +15,7 @@ use crate::bind::Output;
 const PIECE_ROWS: usize = 1 << 16;
 
 /// Columns of an output that say how rows stand, and are not shown.
-const HIDDEN: [&str; 2] = ["retracted", "_time"];
+const HIDDEN: [&str; 3] = ["retracted", "_version", "_time"];
 
 impl Output {
     /// The columns that readers see.
@@ -52,7 +52,7 @@ impl Output {
         let taken = |place: (usize, usize)| {
             retracted[place.0].as_ref().is_some_and(|column| column.is_valid(place.1) && column.value(place.1))
         };
-        let order = sorted(keys);
+        let order = self.greatest_of_groups(rows, sorted(keys))?;
         let mut standing = Vec::with_capacity(order.len());
         // Where in `standing` the strongest of several rows is to go, and those rows.
         let mut contested: Vec<(usize, Vec<(usize, usize)>)> = Vec::new();
@@ -72,7 +72,22 @@ impl Output {
         Ok(standing)
     }
 
-    /// The row of each group that stands: the greater in the columns that say so, then the lesser in all.
+    /// Of rows in the order of keys those that are the greatest of their group.
+    fn greatest_of_groups(&self, rows: &[RecordBatch], order: Vec<u32>) -> Result<Vec<u32>> {
+        if self.group == self.key.len() {
+            return Ok(order);
+        }
+        let (group, rank) = (encode(rows, &self.key[..self.group])?, encode(rows, &self.greatest)?);
+        let same = |a: &u32, b: &u32| group.row(*a as usize) == group.row(*b as usize);
+        let mut kept = Vec::with_capacity(order.len());
+        for members in order.chunk_by(same) {
+            let greatest = members.iter().map(|row| rank.row(*row as usize)).max();
+            kept.extend(members.iter().filter(|row| Some(rank.row(**row as usize)) == greatest));
+        }
+        Ok(kept)
+    }
+
+    /// The row of each key that stands: the greater in the columns that say so, then the lesser in all.
     fn strongest(
         &self,
         rows: &[RecordBatch],

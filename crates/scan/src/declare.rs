@@ -105,15 +105,22 @@ impl Binder<'_> {
         if *schema.field(schema.fields().len() - 1).data_type() != TIME {
             return Err(error(format!("the time of {view}, {time}, is no timestamp")));
         }
-        let key = self.key(view, &schema, &clauses)?.into_iter().map(|at| schema.field(at).name().clone()).collect();
+        let key = self.key(view, &schema, &clauses)?.into_iter().map(|at| schema.field(at).name().clone());
+        let key: Vec<String> = key.collect();
         let greatest = clauses.greatest.iter().flat_map(|column| self.names.column(column, &relation.rows));
         let greatest: Vec<String> = greatest.collect();
         for column in &greatest {
             self.position(view, &schema, column)?;
         }
+        let group = clauses.group.iter().flat_map(|column| self.names.column(column, &relation.rows));
+        let group: Vec<String> = group.collect();
+        if !key.starts_with(&group) {
+            return Err(error(format!("the group of {view} is not how its key begins: ({})", key.join(", "))));
+        }
+        let group = if group.is_empty() { key.len() } else { group.len() };
         let retracts = schema.index_of("retracted").is_ok();
         self.views.push((timed, *query));
-        Ok(Output { name: name.to_owned(), schema, key, greatest, retracts })
+        Ok(Output { name: name.to_owned(), schema, key, greatest, group, retracts })
     }
 
     fn delta(&self, name: &str, view: &str) -> Bind<()> {

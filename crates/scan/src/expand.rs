@@ -157,12 +157,13 @@ impl Names {
             let expand = |expr: Expr| self.listed(&expr).unwrap_or_else(|| vec![expr]);
             *expressions = std::mem::take(expressions).into_iter().flat_map(expand).collect();
         }
-        let named = select.projection.iter().filter_map(selected_name);
-        let named: Vec<String> = named.flat_map(|name| self.column(&name, &[])).collect();
+        let named: Vec<String> = select.projection.iter().filter_map(selected_name).collect();
+        let own: Vec<String> = named.iter().filter(|name| !self.columns.contains_key(*name)).cloned().collect();
+        let named: Vec<String> = named.iter().flat_map(|name| self.column(name, &[])).collect();
         let mut selected = Relation::default();
         let mut projection = Vec::new();
         for item in std::mem::take(&mut select.projection) {
-            self.item(item, &scope, &named, &mut projection, &mut selected);
+            self.item(item, &scope, (&named, &own), &mut projection, &mut selected);
         }
         select.projection = projection;
         Ok(selected)
@@ -172,7 +173,7 @@ impl Names {
         &self,
         item: SelectItem,
         scope: &[(String, Relation)],
-        named: &[String],
+        (named, own): (&[String], &[String]),
         out: &mut Vec<SelectItem>,
         selected: &mut Relation,
     ) {
@@ -197,7 +198,9 @@ impl Names {
                     }
                     selected.rows.push(row);
                 } else if let (None, Some(list)) = (alias, self.listed(expr)) {
-                    for expr in list {
+                    // A column that the list names itself beside its stand-in is selected once.
+                    let once = |expr: &Expr| reference(expr).is_none_or(|(_, column)| !own.iter().any(|own| own == column));
+                    for expr in list.into_iter().filter(once) {
                         selected.columns.extend(reference(&expr).map(|(_, column)| column.to_owned()));
                         out.push(SelectItem::UnnamedExpr(expr));
                     }

@@ -25,6 +25,7 @@ use datafusion::sql::sqlparser::ast::Query;
 
 use crate::bind::{Bound, Input, Output, bind, register_schemas, register_view};
 use crate::binding::Binding;
+use crate::credits::{credits, sources};
 use crate::functions::{id_count, id_set};
 use crate::lattice::Detail;
 use crate::lookup_rule::KeyLookupRule;
@@ -32,6 +33,7 @@ use crate::script::{Script, ScriptError};
 use crate::slot::Filling;
 use crate::state::State;
 use crate::table::{Layout, Merged};
+use crate::touches::touches;
 
 /// What a step reads.
 pub enum Batch {
@@ -309,6 +311,9 @@ fn session(
     let context = SessionContext::new_with_state(builder.build());
     context.register_udaf(id_set(approximate, detail));
     context.register_udf(id_count());
+    context.register_udaf(touches());
+    context.register_udf(credits());
+    context.register_udf(sources());
     context
 }
 

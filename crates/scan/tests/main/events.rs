@@ -28,7 +28,7 @@ pub fn schema() -> SchemaRef {
     let text = |name| Field::new(name, DataType::Utf8View, true);
     let ts = Field::new("ts", TIME, true);
     let video = Field::new("video_id", DataType::Int64, true);
-    Arc::new(Schema::new(vec![text("event_id"), ts, text("request_id"), video, text("country")]))
+    Arc::new(Schema::new(vec![text("event_id"), ts, text("request_id"), video, text("country"), text("row")]))
 }
 
 /// With the columns that say where a row came from, as `ingest` reads them.
@@ -92,6 +92,7 @@ pub fn rows(events: &[Event], input: &str, schema: &SchemaRef) -> RecordBatch {
             "event_id" => text(|event| Some(&event.event_id)),
             "request_id" => text(|event| event.request_id.as_deref()),
             "country" => text(|event| event.country.as_deref()),
+            "row" => text(|event| event.event_id.get(event.event_id.len() - 1..)),
             "ts" => Arc::new(TimestampMicrosecondArray::from_iter_values(events.iter().map(|event| event.ts))),
             "video_id" => Arc::new(Int64Array::from_iter(events.iter().map(|event| event.video_id))),
             _ => arrow::array::new_null_array(field.data_type(), events.len()),

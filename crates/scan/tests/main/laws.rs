@@ -46,6 +46,11 @@ async fn jobs() -> Vec<Job> {
     let aggregate = &script("aggregate");
     jobs.push(job("aggregate", aggregate, pair, schema(), &[], &[]).await);
     jobs.push(job("aggregate by two", aggregate, pair, schema(), &[], &[("video_id", &["video_id", "country"])]).await);
+    let attribute = &script("attribute");
+    let models = [("model", Literal::Text("last,first,linear,position,decay".to_owned()))];
+    jobs.push(job("attribute", attribute, pair, schema(), &models, &[("subject", &["country", "video_id"])]).await);
+    let params = [("lookback", Literal::Interval(60 * MINUTE))];
+    jobs.push(job("attribute within", attribute, pair, schema(), &params, &[("subject", &["country"])]).await);
     let ingest = &script("ingest");
     jobs.push(job("ingest", ingest, &["events"], positioned(), &[], &[]).await);
     jobs

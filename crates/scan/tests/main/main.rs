@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "the laws are about steps")]
 
+mod attribution;
 mod events;
 mod laws;
 mod refusals;

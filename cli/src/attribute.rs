@@ -1,0 +1,69 @@
+//! `rescan attribute`: which impressions each play is credited to.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::Args;
+use scan::{Literal, Model};
+
+use crate::exit::Usage;
+use crate::flags::RunFlags;
+use crate::launch::Plan;
+use crate::sql::script;
+use crate::words::{columns, microseconds};
+
+/// Plays with the impressions they are credited to
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  rescan attribute --in impressions=archive/impressions --in plays=archive/plays --out attributed --day 2026-11-20
+  rescan attribute --in impressions=archive/impressions --in plays=archive/plays --model last,linear --out attributed
+  rescan attribute --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --by profile_id --lookback 6h --out attributed")]
+pub struct Attribute {
+    #[command(flatten)]
+    run: RunFlags,
+    /// The columns that a play and its candidates share
+    #[arg(long, value_name = "COLUMN,…", default_value = "profile_id,video_id")]
+    by: String,
+    /// A candidate comes before its play by at most this
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = microseconds)]
+    lookback: i64,
+    /// How credit is shared: last, first, linear, position, decay
+    #[arg(long, value_name = "MODEL,…", value_delimiter = ',', default_value = "last")]
+    model: Vec<Model>,
+    /// With decay, an impression this much older than the latest gets half as much
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds)]
+    half_life: i64,
+    /// The column that says when an event happened
+    #[arg(long, value_name = "COLUMN", default_value = "ts")]
+    time: String,
+}
+
+impl Attribute {
+    pub fn plan(self) -> Result<Plan> {
+        if self.half_life <= 0 {
+            return Err(Usage("--half-life is no time: write 1h".to_owned()).into());
+        }
+        let mut models: Vec<String> = self.model.iter().map(Model::to_string).collect();
+        models.sort_unstable();
+        models.dedup();
+        Ok(Plan {
+            command: "attribute".to_owned(),
+            script: script("attribute")?,
+            inputs: self.run.named(&["impressions", "plays"])?,
+            columns: BTreeMap::from([
+                ("subject".to_owned(), columns(&self.by)?),
+                ("ts".to_owned(), vec![self.time.clone()]),
+            ]),
+            params: BTreeMap::from([
+                ("lookback".to_owned(), Literal::Interval(self.lookback)),
+                ("model".to_owned(), Literal::Text(models.join(","))),
+                ("half_life".to_owned(), Literal::Interval(self.half_life)),
+            ]),
+            approximate: false,
+            time: self.time,
+            filter: None,
+            select: None,
+            flags: self.run,
+        })
+    }
+}

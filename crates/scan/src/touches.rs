@@ -1,0 +1,251 @@
+//! The impressions before a play, as scripts of attribution gather them: `touches(ts, id, row, own)`, an aggregate.
+//!
+//! It is a set, held as a list in order of time and id, so that repeats and the order of arrival do not show.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StructArray, UInt32Array, make_comparator};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{SortOptions, and, concat, filter, is_not_null, take};
+use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
+};
+
+use crate::binding::TIME;
+
+/// `touches(ts, id, row, own)`: one entry for each time and id, ascending; those without a time are none.
+pub(crate) fn touches() -> AggregateUDF {
+    AggregateUDF::new_from_impl(Touches { signature: Signature::any(4, Volatility::Immutable) })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Touches {
+    signature: Signature,
+}
+
+/// The fields of an entry: when the impression was, its id, the row it was shown in, and whether the play came from its
+/// request.
+fn entry(args: &[DataType]) -> Result<Fields> {
+    let [_, id, row, _] = args else {
+        return Err(DataFusionError::Plan("touches takes a time, an id, a row, and whether it is the play's own".into()));
+    };
+    Ok(Fields::from(vec![
+        Field::new("ts", TIME, true),
+        Field::new("id", id.clone(), true),
+        Field::new("row", row.clone(), true),
+        Field::new("own", DataType::Boolean, true),
+    ]))
+}
+
+fn item(entry: Fields) -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Struct(entry), true))
+}
+
+impl AggregateUDFImpl for Touches {
+    fn name(&self) -> &str {
+        "touches"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
+        Ok(DataType::List(item(entry(args)?)))
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(OneGroup(Lists::new(&args)?)))
+    }
+
+    fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(Lists::new(&args)?))
+    }
+}
+
+/// The entries of all groups as they came, sorted when they are asked for.
+#[derive(Debug)]
+struct Lists {
+    entry: Fields,
+    chunks: Vec<ArrayRef>,
+    /// Of each entry.
+    groups: Vec<u32>,
+    total: usize,
+}
+
+impl Lists {
+    fn new(args: &AccumulatorArgs) -> Result<Lists> {
+        match args.return_field.data_type() {
+            DataType::List(item) => match item.data_type() {
+                DataType::Struct(entry) => {
+                    Ok(Lists { entry: entry.clone(), chunks: Vec::new(), groups: Vec::new(), total: 0 })
+                }
+                other => Err(DataFusionError::Internal(format!("touches are structs, not {other}"))),
+            },
+            other => Err(DataFusionError::Internal(format!("touches are a list, not {other}"))),
+        }
+    }
+
+    /// Rows as entries, and which rows they are.
+    fn entries(&self, values: &[ArrayRef], wanted: Option<&BooleanArray>) -> Result<(ArrayRef, BooleanArray)> {
+        let timed = is_not_null(&values[0])?;
+        let kept = wanted.map_or(Ok(timed.clone()), |wanted| and(&timed, wanted))?;
+        let own = |(at, column): (usize, &ArrayRef)| {
+            let column = filter(column, &kept)?;
+            Ok(arrow::compute::cast(&column, self.entry[at].data_type())?)
+        };
+        let columns = values.iter().enumerate().map(own).collect::<Result<Vec<_>>>()?;
+        Ok((Arc::new(StructArray::try_new(self.entry.clone(), columns, None)?), kept))
+    }
+
+    /// The lists of the first `count` groups; the others become the first.
+    fn emit(&mut self, count: usize) -> Result<ArrayRef> {
+        let chunks: Vec<&dyn Array> = self.chunks.iter().map(AsRef::as_ref).collect();
+        let all = if chunks.is_empty() {
+            arrow::array::new_empty_array(&DataType::Struct(self.entry.clone()))
+        } else {
+            concat(&chunks)?
+        };
+        let (starts, order) = by_group(&self.groups, self.total);
+        let (offsets, kept) = distinct(all.as_struct(), &starts[..=count], order.clone())?;
+        let values = take(&all, &UInt32Array::from(kept), None)?;
+        let rest = &order[starts[count] as usize..];
+        self.groups = rest.iter().map(|at| self.groups[*at as usize] - count as u32).collect();
+        self.chunks =
+            if rest.is_empty() { Vec::new() } else { vec![take(&all, &UInt32Array::from(rest.to_vec()), None)?] };
+        self.total -= count;
+        Ok(Arc::new(ListArray::try_new(item(self.entry.clone()), OffsetBuffer::new(offsets.into()), values, None)?))
+    }
+}
+
+/// Counting sort: where each group starts, and the entries in the order of groups.
+fn by_group(groups: &[u32], total: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0u32; total + 1];
+    groups.iter().for_each(|group| starts[*group as usize + 1] += 1);
+    (0..total).for_each(|group| starts[group + 1] += starts[group]);
+    let mut next = starts.clone();
+    let mut order = vec![0u32; groups.len()];
+    for (at, group) in groups.iter().enumerate() {
+        let place = &mut next[*group as usize];
+        order[*place as usize] = at as u32;
+        *place += 1;
+    }
+    (starts, order)
+}
+
+/// Sorts the entries of each group by time and id, and keeps one of each.
+fn distinct(entries: &StructArray, starts: &[u32], mut order: Vec<u32>) -> Result<(Vec<i32>, Vec<u32>)> {
+    let times = entries.column(0).as_primitive::<TimestampMicrosecondType>().values();
+    let comparator = |column: usize, descending| {
+        let options = SortOptions { descending, nulls_first: !descending };
+        make_comparator(entries.column(column), entries.column(column), options)
+    };
+    // Of two entries of one impression the one that says more of it stands, whichever came first.
+    let (id, row, own) = (comparator(1, false)?, comparator(2, true)?, comparator(3, true)?);
+    let mut offsets = vec![0];
+    let mut kept: Vec<u32> = Vec::with_capacity(order.len());
+    for bounds in starts.windows(2) {
+        let group = &mut order[bounds[0] as usize..bounds[1] as usize];
+        group.sort_unstable_by(|a, b| {
+            let (a, b) = (*a as usize, *b as usize);
+            times[a].cmp(&times[b]).then_with(|| id(a, b)).then_with(|| own(a, b)).then_with(|| row(a, b))
+        });
+        let start = kept.len();
+        for at in group {
+            let at = *at as usize;
+            let known = kept[start..].last().is_some_and(|last| {
+                let last = *last as usize;
+                times[last] == times[at] && id(last, at).is_eq()
+            });
+            if !known {
+                kept.push(at as u32);
+            }
+        }
+        offsets.push(kept.len() as i32);
+    }
+    Ok((offsets, kept))
+}
+
+impl GroupsAccumulator for Lists {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        wanted: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        let (entries, kept) = self.entries(values, wanted)?;
+        self.total = total;
+        self.groups.extend(groups.iter().zip(&kept).filter(|(_, kept)| *kept == Some(true)).map(|(group, _)| *group as u32));
+        self.chunks.push(entries);
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
+        self.total = total;
+        let lists = states[0].as_list::<i32>();
+        let offsets = lists.value_offsets();
+        for (group, bounds) in groups.iter().zip(offsets.windows(2)) {
+            self.groups.extend((bounds[0]..bounds[1]).map(|_| *group as u32));
+        }
+        let (first, last) = (offsets[0] as usize, offsets[lists.len()] as usize);
+        self.chunks.push(lists.values().slice(first, last - first));
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        self.emit(match emit_to {
+            EmitTo::All => self.total,
+            EmitTo::First(count) => count,
+        })
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.evaluate(emit_to)?])
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], wanted: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let (entries, kept) = self.entries(values, wanted)?;
+        let offsets = OffsetBuffer::from_lengths(kept.iter().map(|kept| usize::from(kept == Some(true))));
+        Ok(vec![Arc::new(ListArray::try_new(item(self.entry.clone()), offsets, entries, None)?)])
+    }
+
+    fn size(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.get_array_memory_size()).sum::<usize>() + self.groups.capacity() * 4
+    }
+}
+
+/// The whole input as one group.
+#[derive(Debug)]
+struct OneGroup(Lists);
+
+impl Accumulator for OneGroup {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        GroupsAccumulator::update_batch(&mut self.0, values, &vec![0; values[0].len()], None, 1)
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        GroupsAccumulator::merge_batch(&mut self.0, states, &vec![0; states[0].len()], 1)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.0.total = 1;
+        ScalarValue::try_from_array(&self.0.emit(1)?, 0)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn size(&self) -> usize {
+        GroupsAccumulator::size(&self.0)
+    }
+}
