@@ -157,15 +157,14 @@ impl Names {
             let expand = |expr: Expr| self.listed(&expr).unwrap_or_else(|| vec![expr]);
             *expressions = std::mem::take(expressions).into_iter().flat_map(expand).collect();
         }
-        let named: Vec<String> = select.projection.iter().filter_map(selected_name).collect();
-        let own: Vec<String> = named.iter().filter(|name| !self.columns.contains_key(*name)).cloned().collect();
-        let named: Vec<String> = named.iter().flat_map(|name| self.column(name, &[])).collect();
+        let named = select.projection.iter().filter_map(selected_name);
+        let named: Vec<String> = named.flat_map(|name| self.column(&name, &[])).collect();
         let mut selected = Relation::default();
         let mut projection = Vec::new();
         for item in std::mem::take(&mut select.projection) {
-            self.item(item, &scope, (&named, &own), &mut projection, &mut selected);
+            self.item(item, &scope, &named, &mut projection, &mut selected);
         }
-        select.projection = projection;
+        select.projection = each_once(projection);
         Ok(selected)
     }
 
@@ -173,7 +172,7 @@ impl Names {
         &self,
         item: SelectItem,
         scope: &[(String, Relation)],
-        (named, own): (&[String], &[String]),
+        named: &[String],
         out: &mut Vec<SelectItem>,
         selected: &mut Relation,
     ) {
@@ -198,9 +197,7 @@ impl Names {
                     }
                     selected.rows.push(row);
                 } else if let (None, Some(list)) = (alias, self.listed(expr)) {
-                    // A column that the list names itself beside its stand-in is selected once.
-                    let once = |expr: &Expr| reference(expr).is_none_or(|(_, column)| !own.iter().any(|own| own == column));
-                    for expr in list.into_iter().filter(once) {
+                    for expr in list {
                         selected.columns.extend(reference(&expr).map(|(_, column)| column.to_owned()));
                         out.push(SelectItem::UnnamedExpr(expr));
                     }
@@ -266,6 +263,20 @@ fn row(
         Some((identifier(Some(table), column), inner.to_owned()))
     });
     Some((as_row, inner.collect()))
+}
+
+/// What stands in for a column may be selected beside it: `subject, video_id` where the subject is `video_id`.
+fn each_once(projection: Vec<SelectItem>) -> Vec<SelectItem> {
+    let mut seen = Vec::new();
+    let first = |item: &SelectItem| {
+        let SelectItem::UnnamedExpr(expr) = item else { return true };
+        let Some((qualifier, column)) = reference(expr) else { return true };
+        let column = (qualifier.map(str::to_owned), column.to_owned());
+        let first = !seen.contains(&column);
+        seen.push(column);
+        first
+    };
+    projection.into_iter().filter(first).collect()
 }
 
 fn union_by_name(left: &mut Relation, right: Relation) {

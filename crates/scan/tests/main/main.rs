@@ -6,4 +6,5 @@
 mod attribution;
 mod events;
 mod laws;
+mod many_groups;
 mod refusals;
