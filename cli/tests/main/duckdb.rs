@@ -59,6 +59,13 @@ fn aggregate() {
 }
 
 #[test]
+fn attribute() {
+    for (made, minutes) in [(&CLEAN, "1440"), (&ROUGH, "40")] {
+        check(made, "attribute", minutes, &format!("attribute --model last,first,linear --lookback {minutes}m"));
+    }
+}
+
+#[test]
 fn ingest() {
     let Some(python) = python() else { return };
     let dir = CLEAN.make();

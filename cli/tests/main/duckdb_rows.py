@@ -1,8 +1,10 @@
 """Says whether outputs hold what DuckDB makes of an archive: `duckdb_rows.py ARCHIVE JOB MINUTES OUTPUT…`.
 
-JOB is a type of join, within so many minutes, or `aggregate`, by epochs of so many, or `ingest`: then ARCHIVE holds JSON
-lines without a late, repeated or malformed one, and OUTPUT is an archive of impressions. Compared are the columns with their types, all rows as multisets, and the hour that each row lies in. Exits 1 after
-printing the rows of each output that should not be there, and those that should.
+JOB is a type of join, within so many minutes, or `aggregate`, by epochs of so many, or `attribute`, looking back so
+many, by the models last, first and linear, or `ingest`: then ARCHIVE holds JSON lines without a late, repeated or
+malformed one, and OUTPUT is an archive of impressions. Compared are the columns with their types, all rows as
+multisets, and the hour that each row lies in. Exits 1 after printing the rows of each output that should not be there,
+and those that should.
 """
 
 import sys
@@ -41,6 +43,35 @@ def aggregate(minutes: str) -> str:
         from ({count("impressions")}) i full join ({count("plays")}) p using (video_id, epoch)"""
 
 
+def attribute(minutes: str) -> str:
+    own = "i.request_id = p.request_id and i.video_id = p.video_id"
+    unit = 10**12
+    return f"""
+        with candidate as (
+            select p.event_id as play_event_id, p.ts as play_ts, i.event_id as impression_event_id,
+                   i.ts as impression_ts, i.row as shown_in, coalesce({own}, false) as own, count(i.event_id) over play as n,
+                   row_number() over (play order by i.ts, i.event_id) as first,
+                   row_number() over (play order by i.ts desc, i.event_id desc) as last
+            from plays p
+            left join impressions i on p.profile_id = i.profile_id and p.video_id = i.video_id
+                 and i.ts <= p.ts and i.ts >= p.ts - interval '{minutes} minutes'
+            window play as (partition by p.event_id)),
+        source as (
+            select play_event_id, arg_max(shown_in, (own, impression_ts, impression_event_id)) as source_of_play,
+                   arg_min(shown_in, (impression_ts, impression_event_id)) as source_of_discovery
+            from candidate group by all),
+        credited as (
+            from candidate select *, 'last' as model, {unit} as credit where last = 1
+            union all from candidate select *, 'first' as model, {unit} as credit where first = 1
+            union all from candidate
+            select *, 'linear' as model,
+                   {unit} // greatest(n, 1) + if(first <= {unit} % greatest(n, 1), 1, 0) as credit)
+        select play_event_id, model, impression_event_id,
+               cast(credit::decimal(19, 0) * 0.000000000001 as decimal(13, 12)) as credit,
+               play_ts, impression_ts, source_of_play, source_of_discovery, {WHERE.format("play_ts")}
+        from credited join source using (play_event_id)"""
+
+
 def ingest(lines: str) -> str:
     time = "make_timestamp(ts * 1000)"
     return f"select * replace ({time} as ts), {WHERE.format(time)} from read_ndjson('{lines}', columns = {INGESTED})"
@@ -54,7 +85,8 @@ def expect(db: duckdb.DuckDBPyConnection, archive: str, job: str, minutes: str) 
         for name in ("impressions", "plays"):
             files = f"read_parquet('{archive}/{name}/dt=*/hr=*/*.parquet', hive_partitioning = false)"
             db.execute(f"create view {name} as from {files}")
-        rows = aggregate(minutes) if job == "aggregate" else join(job, minutes)
+        jobs = {"aggregate": aggregate, "attribute": attribute}
+        rows = jobs[job](minutes) if job in jobs else join(job, minutes)
     db.execute(f"create table expected as {rows}")
     if not db.execute("select count(*) from expected").fetchone()[0]:
         raise SystemExit(f"{job}: DuckDB expects no rows at all, which proves nothing")

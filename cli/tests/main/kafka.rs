@@ -39,7 +39,7 @@ fn three_partitions_a_topic_give_what_batch_gives() {
     let topics = format!("--in impressions={impressions} --in plays={plays}");
     let mut commands: Vec<String> =
         ["inner", "left", "right", "full", "semi", "anti"].map(|kind| format!("join --type {kind}")).into();
-    commands.push("aggregate".to_owned());
+    commands.extend(["aggregate", "attribute --model last,first,linear"].map(str::to_owned));
     for (number, command) in commands.iter().enumerate() {
         let (batch, stream) = (format!("batch-{number}"), format!("stream-{number}"));
         dir.ok(&format!("{command} {archive} --out {batch}"));
