@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StructArray, UInt32Array, make_comparator};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StructArray, UInt32Array, make_comparator,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{SortOptions, and, concat, filter, is_not_null, take};
 use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};
@@ -16,6 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::binding::TIME;
+use crate::bucket::unshared;
 
 /// `touches(ts, id, row, own)`: one entry for each time and id, ascending; those without a time are none.
 pub(crate) fn touches() -> AggregateUDF {
@@ -31,7 +34,9 @@ struct Touches {
 /// request.
 fn entry(args: &[DataType]) -> Result<Fields> {
     let [_, id, row, _] = args else {
-        return Err(DataFusionError::Plan("touches takes a time, an id, a row, and whether it is the play's own".into()));
+        return Err(DataFusionError::Plan(
+            "touches takes a time, an id, a row, and whether it is the play's own".into(),
+        ));
     };
     Ok(Fields::from(vec![
         Field::new("ts", TIME, true),
@@ -116,7 +121,9 @@ impl Lists {
         };
         let (starts, order) = by_group(&self.groups, self.total);
         let (offsets, kept) = distinct(all.as_struct(), &starts[..=count], order.clone())?;
+        // Text of thousands of buffers would hand all of them to every slice that the engine cuts from the result.
         let values = take(&all, &UInt32Array::from(kept), None)?;
+        let values: ArrayRef = Arc::new(StructArray::from(unshared(&RecordBatch::from(values.as_struct()))?));
         let rest = &order[starts[count] as usize..];
         self.groups = rest.iter().map(|at| self.groups[*at as usize] - count as u32).collect();
         self.chunks =
@@ -184,7 +191,8 @@ impl GroupsAccumulator for Lists {
     ) -> Result<()> {
         let (entries, kept) = self.entries(values, wanted)?;
         self.total = total;
-        self.groups.extend(groups.iter().zip(&kept).filter(|(_, kept)| *kept == Some(true)).map(|(group, _)| *group as u32));
+        self.groups
+            .extend(groups.iter().zip(&kept).filter(|(_, kept)| *kept == Some(true)).map(|(group, _)| *group as u32));
         self.chunks.push(entries);
         Ok(())
     }
