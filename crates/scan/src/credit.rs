@@ -139,7 +139,11 @@ mod tests {
     #[test]
     fn credits_sum_to_one_for_any_number() {
         for count in 1..200 {
-            let times: Vec<i64> = (0..count).map(|number| number * number % 37).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            let times: Vec<i64> = (0..count)
+                .map(|number| number * number % 37)
+                .collect::<std::collections::BTreeSet<_>>()
+                .into_iter()
+                .collect();
             for (_, model) in MODELS {
                 credits(model, &times);
             }

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, ListArray, StringViewBuilder, StructArray, UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, ListArray, StringViewBuilder, StructArray, UInt32Array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};

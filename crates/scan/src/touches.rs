@@ -31,7 +31,9 @@ struct Touches {
 /// request.
 fn entry(args: &[DataType]) -> Result<Fields> {
     let [_, id, row, _] = args else {
-        return Err(DataFusionError::Plan("touches takes a time, an id, a row, and whether it is the play's own".into()));
+        return Err(DataFusionError::Plan(
+            "touches takes a time, an id, a row, and whether it is the play's own".into(),
+        ));
     };
     Ok(Fields::from(vec![
         Field::new("ts", TIME, true),
@@ -184,7 +186,8 @@ impl GroupsAccumulator for Lists {
     ) -> Result<()> {
         let (entries, kept) = self.entries(values, wanted)?;
         self.total = total;
-        self.groups.extend(groups.iter().zip(&kept).filter(|(_, kept)| *kept == Some(true)).map(|(group, _)| *group as u32));
+        self.groups
+            .extend(groups.iter().zip(&kept).filter(|(_, kept)| *kept == Some(true)).map(|(group, _)| *group as u32));
         self.chunks.push(entries);
         Ok(())
     }

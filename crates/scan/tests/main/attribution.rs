@@ -73,7 +73,15 @@ fn defined(events: &[Event]) -> BTreeSet<Row> {
         let discovery = candidates.values().next().map(shown_in);
         let mut credit = |model: &str, impression: Option<&(i64, String)>, credit: i128| {
             let (source, discovery) = (source.clone(), discovery.clone());
-            rows.insert((play.event_id.clone(), play.ts, model.to_owned(), impression.cloned(), credit, source, discovery));
+            rows.insert((
+                play.event_id.clone(),
+                play.ts,
+                model.to_owned(),
+                impression.cloned(),
+                credit,
+                source,
+                discovery,
+            ));
         };
         credit("last", candidates.keys().next_back(), ONE);
         credit("first", candidates.keys().next(), ONE);

@@ -44,8 +44,11 @@ async fn jobs() -> Vec<Job> {
     }
     jobs.push(job("join on two", join, pair, schema(), &[], &[("request_id", &["video_id", "country"])]).await);
     let aggregate = &script("aggregate");
-    jobs.push(job("aggregate", aggregate, pair, schema(), &[], &[]).await);
-    jobs.push(job("aggregate by two", aggregate, pair, schema(), &[], &[("video_id", &["video_id", "country"])]).await);
+    let counts: [(&str, &[&str]); 2] = [("impression_requests", &[]), ("play_requests", &[])];
+    jobs.push(job("aggregate", aggregate, pair, schema(), &[], &counts).await);
+    let by_two = [counts[0], counts[1], ("video_id", &["video_id", "country"])];
+    jobs.push(job("aggregate by two", aggregate, pair, schema(), &[], &by_two).await);
+    jobs.push(job("aggregate with sets", aggregate, pair, schema(), &[], &[]).await);
     let attribute = &script("attribute");
     let models = [("model", Literal::Text("last,first,linear,position,decay".to_owned()))];
     jobs.push(job("attribute", attribute, pair, schema(), &models, &[("subject", &["country", "video_id"])]).await);
