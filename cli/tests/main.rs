@@ -4,6 +4,7 @@
 mod main {
     #[path = "../../../crates/connector/tests/main/broker.rs"]
     mod broker;
+    mod buckets;
     mod commands;
     mod duckdb;
     mod errors;
@@ -11,5 +12,7 @@ mod main {
     mod kafka;
     mod readme;
     mod resume;
+    #[path = "../../../crates/connector/tests/main/s3.rs"]
+    mod s3;
     mod workdir;
 }
