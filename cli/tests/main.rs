@@ -10,6 +10,7 @@ mod main {
     mod errors;
     mod golden;
     mod kafka;
+    mod openbandit;
     mod readme;
     mod resume;
     #[path = "../../../crates/connector/tests/main/s3.rs"]
