@@ -233,6 +233,47 @@ fn resume() {
     });
 }
 
+/// Two regions step apart; what they left is merged, and goes on. The outputs of the second are put out again from the
+/// merged state: where sets meet, neither region could count their union.
+#[test]
+fn merge() {
+    law("merge", async |job, events, rng| {
+        let (mut state, mut out) = (job.scan.empty(), Rows::new());
+        let (regions, rest) = events.split_at(rng.random_range(0..=events.len()));
+        let (here, there): (Vec<_>, Vec<_>) = regions.iter().cloned().partition(|_| rng.random());
+        for region in [&here, &there] {
+            let (_, deltas) = job.step(job.scan.empty(), region, &mut out).await;
+            for (name, rows) in deltas.iter().flat_map(|(name, rows)| rows.iter().map(move |rows| (name, rows))) {
+                state.restore(name, rows).unwrap();
+            }
+        }
+        job.step(state, &[there.as_slice(), rest].concat(), &mut out).await;
+        (job.reference(events).await, job.standing(&out))
+    });
+}
+
+/// Where all events of an output row are in one region, the union of both outputs is the output of both.
+#[test]
+fn merge_of_outputs() {
+    law("merge of outputs", async |job, events, _| {
+        let region = |event: &Event| match job.name.as_str() {
+            "ingest" => event.event_id.bytes().last(),
+            "join on two" | "attribute" | "attribute within" => {
+                event.country.as_ref().and_then(|name| name.bytes().last())
+            }
+            name if name.starts_with("join") => event.request_id.as_ref().and_then(|id| id.bytes().last()),
+            // Counts are no union of counts: their sets merge in state, above.
+            _ => None,
+        };
+        let (here, there): (Vec<_>, Vec<_>) =
+            events.iter().cloned().partition(|event| region(event).is_none_or(|byte| byte % 2 == 0));
+        let mut out = Rows::new();
+        job.step(job.scan.empty(), &here, &mut out).await;
+        job.step(job.scan.empty(), &there, &mut out).await;
+        (job.reference(events).await, job.standing(&out))
+    });
+}
+
 #[test]
 fn two_runners() {
     law("two runners", async |job, events, rng| (job.tables(events).await, job.fold(&cut(events, rng), true).await));
