@@ -11,7 +11,7 @@ use runner::TimePolicy;
 use scan::Limits;
 
 use crate::exit::Usage;
-use crate::words::{bytes, microseconds, pair};
+use crate::words::{bytes, directory, microseconds, pair};
 
 /// Where rows come from and go to, which hours, and how time is told.
 #[derive(Args, Debug)]
@@ -20,7 +20,7 @@ pub struct RunFlags {
     #[arg(long = "in", value_name = "NAME=URI", required = true)]
     pub inputs: Vec<String>,
     /// Where the output goes: a directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = directory)]
     pub out: PathBuf,
     /// The first hour, UTC
     #[arg(long, value_name = "HOUR", help_heading = "Range")]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::datatypes::{Schema, SchemaRef};
 use connector::{
-    Decoder, FileFormat, FileOptions, FileSource, KafkaSource, KafkaTopic, Location, ReplaySource, Source, TextFormat,
-    is_partitioned,
+    Decoder, FileFormat, FileOptions, FileSource, KafkaSource, KafkaTopic, Location, ReplaySource, Source, SourceError,
+    TextFormat, is_partitioned,
 };
 use runner::Feed;
 use scan::Door;
@@ -63,6 +63,10 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
                 Box::new(ReplaySource::open(location, bounds, plan.flags.memory_limit.unwrap_or(1 << 30)).await?)
             }
             None if uri.starts_with("kafka://") => Box::new(kafka(plan, name, uri).await?),
+            None if uri.starts_with("s3://") => {
+                let why = "no hours dt=YYYY-MM-DD/hr=HH, which alone are read from S3: copy other files to this disk";
+                bail!(SourceError::Missing(format!("{uri} has {why}")))
+            }
             None => Box::new(FileSource::open(uri, file_options(plan, name, uri)?)?),
         };
         let door = match (&plan.select, &plan.filter) {

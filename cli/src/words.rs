@@ -1,5 +1,6 @@
 //! Words of the command line to values.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -27,6 +28,15 @@ pub fn bytes(text: &str) -> Result<usize, String> {
     };
     let number: usize = number.parse().map_err(|_| "write bytes as 500M or 2G".to_owned())?;
     number.checked_shl(shift).filter(|bytes| bytes >> shift == number).ok_or_else(|| "too large".to_owned())
+}
+
+/// A directory on this machine.
+pub fn directory(text: &str) -> Result<PathBuf, String> {
+    match text.split_once("://") {
+        Some(("file", path)) => Ok(path.into()),
+        None if text != "-" => Ok(text.into()),
+        _ => Err("nothing is written there yet: give a local directory".to_owned()),
+    }
 }
 
 /// `NAME=VALUE`.

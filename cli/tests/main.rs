@@ -4,12 +4,16 @@
 mod main {
     #[path = "../../../crates/connector/tests/main/broker.rs"]
     mod broker;
+    mod buckets;
     mod commands;
     mod duckdb;
     mod errors;
     mod golden;
     mod kafka;
+    mod openbandit;
     mod readme;
     mod resume;
+    #[path = "../../../crates/connector/tests/main/s3.rs"]
+    mod s3;
     mod workdir;
 }

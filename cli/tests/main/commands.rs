@@ -124,6 +124,10 @@ fn a_script_of_ones_own_gives_the_same_bytes() {
     let inputs = JOIN.trim_start_matches("join");
     dir.ok(&format!("run mine.sql {inputs} --param within=1h --param type=left --out mine"));
     assert_eq!(dir.parts("mine"), dir.parts("join"));
+    dir.write("mine.sql", dir.ok("sql aggregate").out);
+    dir.ok(&format!("{} --sets --epoch 1h --out sets", JOIN.replace("join", "aggregate")));
+    dir.ok(&format!("run mine.sql {inputs} --param epoch=1h --out my-sets"));
+    assert_eq!(dir.parts("my-sets"), dir.parts("sets"));
 }
 
 #[test]
@@ -148,8 +152,8 @@ fn hours_in_any_order_and_all_at_once_give_the_same_bytes() {
 #[test]
 fn batch_and_stream_give_the_same_bytes_however_the_stream_is_cut() {
     let dir = demo();
-    for command in ["join --type full", "join --type semi", "join --type anti", "join", "aggregate --by country,device"]
-    {
+    let aggregates = ["aggregate --by country,device", "aggregate --sets"];
+    for command in ["join --type full", "join --type semi", "join --type anti", "join"].into_iter().chain(aggregates) {
         dir.ok(&format!("{} --out batch", JOIN.replace("join", command)));
         let batch = dir.parts("batch");
         assert!(!batch.is_empty());
@@ -192,6 +196,33 @@ fn reconcile_tells_equal_explained_and_unexplained() {
     let near = dir.run(line);
     assert_eq!(near.code, Some(1), "{}", near.out);
     assert!(lines(&near).iter().rev().skip(1).all(|found| found["cause"] == "tolerance"));
+}
+
+/// A set of requests is reconciled as any value is: whole, by what is in it.
+#[test]
+fn requests_that_differ_are_named() {
+    let dir = demo();
+    dir.ok(&format!("{} --sets --epoch 1h --by country --out batch", JOIN.replace("join", "aggregate")));
+    dir.ok(&format!("{} --sets --epoch 1h --by country --out stream", STREAM.replace("join", "aggregate")));
+    let equal = dir.ok("reconcile --batch batch --stream stream --key country,epoch --json").json();
+    assert_eq!((&equal["differences"], &equal["rows_batch"]), (&json!({}), &equal["rows_equal"]));
+    let requests = |row: &Value| row["play_requests"].as_array().map(Vec::len);
+    assert!(dir.rows("batch").iter().all(|row| requests(row) == row["plays"].as_u64().map(|count| count as usize)));
+    let last: Value = serde_json::from_str(dir.read("raw/plays.jsonl").lines().next_back().unwrap()).unwrap();
+    let request = last["request_id"].as_str().unwrap();
+    dir.write(
+        "plays.jsonl",
+        dir.read("raw/plays.jsonl").lines().filter(|line| !line.contains(request)).collect::<Vec<_>>().join("\n"),
+    );
+    let other = STREAM.replace("join", "aggregate --sets --epoch 1h --by country").replace("raw/plays", "plays");
+    dir.ok(&format!("{other} --out other"));
+    let differs = dir.run("reconcile --batch batch --stream other --key country,epoch");
+    assert_eq!(differs.code, Some(3), "{}", differs.err);
+    assert!(
+        differs.out.lines().any(|line| line.contains("play_requests") && line.contains(request)),
+        "{}",
+        differs.out
+    );
 }
 
 #[test]

@@ -53,6 +53,12 @@ fn usage() {
     failed(&dir.run(&format!("{JOIN} --in plays=archive/plays")), 2, &["--in plays is there twice"]);
     failed(&dir.run(&JOIN.replace("--out out", "--out archive/plays/in")), 2, &["overlap", "--out"]);
     failed(&dir.run(&format!("aggregate --epoch 7h {}", JOIN.trim_start_matches("join"))), 2, &["--epoch", "30m"]);
+    for out in ["s3://bucket/out", "kafka://host/topic", "-"] {
+        let ran = dir.run(&JOIN.replace("--out out", &format!("--out {out}")));
+        assert_eq!(ran.code, Some(2), "{}", ran.err);
+        assert!(ran.err.contains(out) && ran.err.contains("a local directory"), "{}", ran.err);
+        assert!(!dir.path(out).exists());
+    }
     failed(&dir.run("sql nothing"), 2, &["nothing", "ingest, join, aggregate"]);
     failed(&dir.run("man nothing"), 2, &["nothing"]);
     assert!(!dir.path("out").exists());

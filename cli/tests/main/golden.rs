@@ -30,7 +30,7 @@ golden! {
     join: allowed_lateness anti_alone before_1970 bounds bounds_alone duplicates duplicates_alone empty_hours
         full_alone inner_alone kept_for_within late left_alone many_to_many midnight null_keys play_first right_alone
         same_id_twice semi_alone slides two_keys;
-    aggregate: before_1970 by_two_nulls duplicates epochs late long_epoch null_requests odd_epoch plays_only slides;
+    aggregate: before_1970 by_two_nulls duplicates epochs late long_epoch null_requests odd_epoch plays_only sets slides;
     attribute: before_1970 duplicates late_impression lookback midnight models null_keys own_video same_id_twice sources
         ties;
     ingest: before_1970 future late rejected repeat_across_hours repeat_across_hours_reversed repeat_at_horizon

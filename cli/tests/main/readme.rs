@@ -11,12 +11,17 @@ pub fn blocks(kind: &str) -> Vec<&'static str> {
     README.split(fence.as_str()).skip(1).filter_map(|rest| rest.split("\n```").next()).collect()
 }
 
-fn shell(dir: &Path, command: &str) -> String {
+/// What a command prints, however it ends, and whether it ends well.
+fn shell(dir: &Path, command: &str) -> (String, bool) {
     let bin = Path::new(env!("CARGO_BIN_EXE_rescan")).parent().unwrap().to_owned();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let output =
-        Command::new("sh").args(["-c", &format!("{command} 2>&1")]).current_dir(dir).env("PATH", path).output();
-    String::from_utf8(output.unwrap().stdout).unwrap()
+    let output = Command::new("sh")
+        .args(["-c", &format!("{command} 2>&1")])
+        .current_dir(dir)
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.success())
 }
 
 #[test]
@@ -26,9 +31,65 @@ fn the_tour_shows_what_it_says() {
     assert!(blocks.len() > 5);
     for block in blocks {
         let commands: Vec<&str> = block.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
-        let ran: Vec<String> = commands.iter().map(|c| format!("$ {c}\n{}", shell(dir.path(), c))).collect();
+        let ran: Vec<String> = commands.iter().map(|c| format!("$ {c}\n{}", shell(dir.path(), c).0)).collect();
         assert_eq!(ran.concat().trim_end(), block.trim_end());
     }
+}
+
+/// The archive of the tour, with two hours of few events.
+fn archive(dir: &Path) {
+    let ingest = |name: &str| format!("rescan ingest --in raw/{name}.jsonl --schema {name} --out archive/{name}");
+    let generate = "rescan generate --hours 2 --impressions-per-hour 500 --to raw".to_owned();
+    for command in [generate, ingest("impressions"), ingest("plays")] {
+        let (said, well) = shell(dir, &command);
+        assert!(well, "{command}\n{said}");
+    }
+}
+
+#[test]
+fn cron_runs_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    archive(dir.path());
+    let [line] = blocks("cron")[..] else { panic!("one line of a crontab") };
+    let (_, command) = line.split_at(line.find("rescan ").unwrap());
+    assert_eq!(line.split_whitespace().take_while(|word| *word != "rescan").count(), 5, "fields of time");
+    let command = command.replace("=/", "=").replace(" /", " ");
+    for said in [" rows in 2 hours", "up to date"] {
+        let (output, well) = shell(dir.path(), &command);
+        assert!(well && output.contains(said), "{command}\n{output}");
+    }
+}
+
+#[test]
+fn make_runs_what_is_not_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    archive(dir.path());
+    let [rules] = blocks("make")[..] else { panic!("one Makefile") };
+    std::fs::write(dir.path().join("Makefile"), format!("{rules}\n")).unwrap();
+    for (runs, said) in [(2, "rescan join "), (0, "Nothing to be done")] {
+        let (output, well) = shell(dir.path(), "make -j2");
+        assert!(well && output.contains(said) && output.matches("rescan join ").count() == runs, "{output}");
+    }
+    for hour in ["00", "01"] {
+        assert!(dir.path().join(format!("joined/dt=2026-11-20/hr={hour}/_SUCCESS")).is_file());
+    }
+}
+
+#[test]
+fn the_demo_agrees_with_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo.sh");
+    let (said, well) = shell(dir.path(), &format!("RESCAN=rescan sh {}", demo.display()));
+    assert!(well && said.matches(" equal, 0 differences").count() == 2, "{said}");
+}
+
+/// A block of another kind would be one that no test runs.
+#[test]
+fn every_block_is_of_a_kind_that_is_run() {
+    let fences = README.lines().filter_map(|line| line.strip_prefix("```")).step_by(2);
+    let run = ["console", "sql", "sh", "sh kafka", "cron", "make"];
+    fences.for_each(|kind| assert!(run.contains(&kind), "{kind:?}"));
+    assert_eq!(blocks("sh"), ["make demo"]);
 }
 
 #[test]

@@ -5,4 +5,5 @@
 mod main {
     mod reconcile;
     mod reconcile_laws;
+    mod stream_laws;
 }

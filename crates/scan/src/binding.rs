@@ -45,7 +45,7 @@ impl Literal {
 pub struct Binding {
     /// The columns of each input.
     pub inputs: BTreeMap<String, SchemaRef>,
-    /// Columns of the script that the command line replaces, each by one or more.
+    /// Columns of the script that the command line replaces, each by others; a column replaced by none is left out.
     pub columns: BTreeMap<String, Vec<String>>,
     /// Values of `param` in place of the script's.
     pub params: BTreeMap<String, Literal>,

@@ -71,7 +71,7 @@ impl Binder<'_> {
             ));
         }
         let mut lattices = Vec::new();
-        for (column, lattice) in &clauses.merge {
+        for (column, lattice) in clauses.merge.iter().filter(|(column, _)| !self.names.leaves_out(column)) {
             let lattice = Lattice::named(lattice, self.binding.approximate)
                 .map_err(|e| self.script.error(self.lines[table], e))?;
             lattices.push((self.position(table, &schema, column)?, lattice));

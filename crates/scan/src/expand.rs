@@ -24,7 +24,7 @@ pub(crate) struct Relation {
 pub(crate) struct Names {
     /// Tables and views so far, by name as written (`batch.plays`, `pair`).
     pub relations: BTreeMap<String, Relation>,
-    /// Columns that the command line replaces, each by one or more.
+    /// Columns that the command line replaces, each by others; by none leaves it out.
     pub columns: BTreeMap<String, Vec<String>>,
     /// The one row of `param`, as literals.
     pub params: BTreeMap<String, Expr>,
@@ -44,6 +44,11 @@ impl Names {
             Some(columns.iter().map(|column| format!("{row}_{column}")).collect())
         });
         in_row.unwrap_or_else(|| vec![name.to_owned()])
+    }
+
+    /// Whether the command line leaves out a column of the script.
+    pub(crate) fn leaves_out(&self, name: &str) -> bool {
+        self.columns.get(name).is_some_and(Vec::is_empty)
     }
 
     /// Expands a clause's expression: the names of the relation's columns, then of parameters.
@@ -161,7 +166,9 @@ impl Names {
         let named: Vec<String> = named.flat_map(|name| self.column(&name, &[])).collect();
         let mut selected = Relation::default();
         let mut projection = Vec::new();
-        for item in std::mem::take(&mut select.projection) {
+        let mut items = std::mem::take(&mut select.projection);
+        items.retain(|item| selected_name(item).is_none_or(|name| !self.leaves_out(&name)));
+        for item in items {
             self.item(item, &scope, &named, &mut projection, &mut selected);
         }
         select.projection = each_once(projection);

@@ -1,4 +1,5 @@
-//! The functions that scripts may call beside SQL's own: `id_set(id)`, an aggregate, and `id_count(set)`.
+//! The functions that count ids, which scripts may call beside SQL's own: `id_set(id)`, an aggregate, and
+//! `id_count(set)`. Those that list ids are in `texts`.
 
 use std::hash::Hash;
 use std::sync::Arc;

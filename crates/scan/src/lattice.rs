@@ -11,6 +11,7 @@ use datafusion::error::{DataFusionError, Result};
 
 use crate::ids::{self, IdSet};
 use crate::sketch::Sketch;
+use crate::texts::TextSet;
 
 /// A merge, by the name that `merge COLUMN by NAME` uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) enum Lattice {
     IdSet,
     /// Union of sketches of id sets.
     Sketch,
+    /// Union of text sets.
+    TextSet,
     /// The least value.
     Least,
     /// The greatest value.
@@ -31,9 +34,10 @@ impl Lattice {
         match name {
             "id_set" if approximate => Ok(Lattice::Sketch),
             "id_set" => Ok(Lattice::IdSet),
+            "text_set" => Ok(Lattice::TextSet),
             "least" => Ok(Lattice::Least),
             "greatest" => Ok(Lattice::Greatest),
-            other => Err(format!("{other} is no lattice: id_set, least, greatest are")),
+            other => Err(format!("{other} is no lattice: id_set, text_set, least, greatest are")),
         }
     }
 
@@ -43,6 +47,7 @@ impl Lattice {
         match self {
             Lattice::IdSet => binaries(column)?.map(|bytes| Ok(Value::Ids(IdSet::decode(bytes)?))).collect(),
             Lattice::Sketch => binaries(column)?.map(|bytes| Ok(Value::Sketch(Sketch::decode(bytes)?))).collect(),
+            Lattice::TextSet => binaries(column)?.map(|bytes| Ok(Value::Texts(TextSet::decode(bytes)?))).collect(),
             Lattice::Least | Lattice::Greatest => (0..column.len()).map(register).collect(),
         }
     }
@@ -52,6 +57,7 @@ impl Lattice {
         match (self, value) {
             (Lattice::IdSet, Value::Ids(set)) => set.merge(binary(column, row)?),
             (Lattice::Sketch, Value::Sketch(sketch)) => sketch.merge(binary(column, row)?),
+            (Lattice::TextSet, Value::Texts(set)) => set.merge(binary(column, row)?),
             (Lattice::Least | Lattice::Greatest, Value::Register(held)) => {
                 let new = ScalarValue::try_from_array(column, row)?;
                 let wanted = if self == Lattice::Least { Ordering::Less } else { Ordering::Greater };
@@ -70,6 +76,7 @@ impl Lattice {
 pub(crate) enum Value {
     Ids(IdSet),
     Sketch(Sketch),
+    Texts(TextSet),
     Register(ScalarValue),
 }
 
@@ -79,6 +86,7 @@ impl Value {
         match self {
             Value::Ids(set) => set.bytes(),
             Value::Sketch(sketch) => sketch.bytes(),
+            Value::Texts(set) => set.bytes(),
             Value::Register(value) => value.size(),
         }
     }
@@ -89,7 +97,7 @@ impl Value {
 pub(crate) enum Detail {
     /// The whole value, which can be merged again.
     Whole,
-    /// What counts it: constant size, whatever the set's.
+    /// What its readers in `next` need: what counts a set of ids, constant in size; the texts, as they are listed.
     Summary,
 }
 
@@ -103,6 +111,7 @@ pub(crate) fn column<'a>(values: impl Iterator<Item = &'a Value>, kind: &DataTyp
             (Value::Ids(set), Detail::Summary) => binaries.append_value((set.len() as u64).to_le_bytes()),
             (Value::Sketch(sketch), Detail::Whole) => binaries.append_value(sketch.encode()),
             (Value::Sketch(sketch), Detail::Summary) => binaries.append_value(sketch.count().to_le_bytes()),
+            (Value::Texts(set), _) => binaries.append_value(set.encode()),
             (Value::Register(value), _) => registers.push(value.clone()),
         }
     }

@@ -29,6 +29,7 @@ mod sketch;
 mod slot;
 mod state;
 mod table;
+mod texts;
 mod touches;
 
 pub use bind::{Input, Output};

@@ -33,6 +33,7 @@ use crate::script::{Script, ScriptError};
 use crate::slot::Filling;
 use crate::state::State;
 use crate::table::{Layout, Merged};
+use crate::texts::{text_list, text_set};
 use crate::touches::touches;
 
 /// What a step reads.
@@ -314,6 +315,8 @@ fn session(
     context.register_udaf(touches());
     context.register_udf(credits());
     context.register_udf(sources());
+    context.register_udaf(text_set());
+    context.register_udf(text_list());
     context
 }
 

@@ -1,4 +1,5 @@
-//! An S3 server for the tests: moto, on a free port, one for the whole binary.
+//! An S3 server for the tests of any crate, which include this file by its path as they do `broker.rs`: moto, on a free
+//! port, one for the whole binary.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -38,14 +39,22 @@ pub(super) fn port(test: &str) -> Option<u16> {
 /// A place in an empty bucket of this name.
 pub(super) fn bucket(name: &str) -> Option<Location> {
     let port = port(name)?;
+    put(port, name, &[]);
+    Some(location(port, &format!("s3://{name}/events")))
+}
+
+/// Makes a bucket, `BUCKET`, or an object in one, `BUCKET/KEY`.
+pub(super) fn put(port: u16, path: &str, content: &[u8]) {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let request =
-        format!("PUT /{name} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "PUT /{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        content.len()
+    );
     connection.write_all(request.as_bytes()).unwrap();
+    connection.write_all(content).unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    Some(location(port, &format!("s3://{name}/events")))
 }
 
 /// `uri` on the server at a port of this machine.

@@ -44,8 +44,11 @@ async fn jobs() -> Vec<Job> {
     }
     jobs.push(job("join on two", join, pair, schema(), &[], &[("request_id", &["video_id", "country"])]).await);
     let aggregate = &script("aggregate");
-    jobs.push(job("aggregate", aggregate, pair, schema(), &[], &[]).await);
-    jobs.push(job("aggregate by two", aggregate, pair, schema(), &[], &[("video_id", &["video_id", "country"])]).await);
+    let counts: [(&str, &[&str]); 2] = [("impression_requests", &[]), ("play_requests", &[])];
+    jobs.push(job("aggregate", aggregate, pair, schema(), &[], &counts).await);
+    let by_two = [counts[0], counts[1], ("video_id", &["video_id", "country"])];
+    jobs.push(job("aggregate by two", aggregate, pair, schema(), &[], &by_two).await);
+    jobs.push(job("aggregate with sets", aggregate, pair, schema(), &[], &[]).await);
     let attribute = &script("attribute");
     let models = [("model", Literal::Text("last,first,linear,position,decay".to_owned()))];
     jobs.push(job("attribute", attribute, pair, schema(), &models, &[("subject", &["country", "video_id"])]).await);
@@ -226,6 +229,47 @@ fn resume() {
                 deltas.into_iter().flat_map(|(name, rows)| rows.into_iter().map(move |rows| (name.clone(), rows))),
             );
         }
+        (job.reference(events).await, job.standing(&out))
+    });
+}
+
+/// Two regions step apart; what they left is merged, and goes on. The outputs of the second are put out again from the
+/// merged state: where sets meet, neither region could count their union.
+#[test]
+fn merge() {
+    law("merge", async |job, events, rng| {
+        let (mut state, mut out) = (job.scan.empty(), Rows::new());
+        let (regions, rest) = events.split_at(rng.random_range(0..=events.len()));
+        let (here, there): (Vec<_>, Vec<_>) = regions.iter().cloned().partition(|_| rng.random());
+        for region in [&here, &there] {
+            let (_, deltas) = job.step(job.scan.empty(), region, &mut out).await;
+            for (name, rows) in deltas.iter().flat_map(|(name, rows)| rows.iter().map(move |rows| (name, rows))) {
+                state.restore(name, rows).unwrap();
+            }
+        }
+        job.step(state, &[there.as_slice(), rest].concat(), &mut out).await;
+        (job.reference(events).await, job.standing(&out))
+    });
+}
+
+/// Where all events of an output row are in one region, the union of both outputs is the output of both.
+#[test]
+fn merge_of_outputs() {
+    law("merge of outputs", async |job, events, _| {
+        let region = |event: &Event| match job.name.as_str() {
+            "ingest" => event.event_id.bytes().last(),
+            "join on two" | "attribute" | "attribute within" => {
+                event.country.as_ref().and_then(|name| name.bytes().last())
+            }
+            name if name.starts_with("join") => event.request_id.as_ref().and_then(|id| id.bytes().last()),
+            // Counts are no union of counts: their sets merge in state, above.
+            _ => None,
+        };
+        let (here, there): (Vec<_>, Vec<_>) =
+            events.iter().cloned().partition(|event| region(event).is_none_or(|byte| byte % 2 == 0));
+        let mut out = Rows::new();
+        job.step(job.scan.empty(), &here, &mut out).await;
+        job.step(job.scan.empty(), &there, &mut out).await;
         (job.reference(events).await, job.standing(&out))
     });
 }

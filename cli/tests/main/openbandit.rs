@@ -1,0 +1,91 @@
+//! A log of somebody else's making: columns in the shape of the Open Bandit Dataset's, and not in ours. The rows are
+//! made up here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::workdir::{Ran, Workdir};
+
+const SELECT: &str = "column_1 as event_id, column_1 as request_id, timestamp as ts, item_id, position, click, \
+                      propensity_score as propensity";
+
+/// A row of the log.
+struct Shown {
+    number: usize,
+    second: usize,
+    item: usize,
+    position: usize,
+    click: bool,
+}
+
+/// Four hours of rows, in order.
+fn shown() -> impl Iterator<Item = Shown> {
+    (0..600).map(|number| Shown {
+        number,
+        second: number * 23 + number % 7,
+        item: number * number % 11,
+        position: 1 + number % 3,
+        click: number % 13 == 0,
+    })
+}
+
+impl Shown {
+    fn hour(&self) -> String {
+        format!("2019-11-24T{:02}", 8 + self.second / 3600)
+    }
+}
+
+fn log() -> String {
+    let mut log = ",timestamp,item_id,position,click,propensity_score".to_owned();
+    (0..4).for_each(|n| write!(log, ",user_feature_{n}").unwrap());
+    (0..3).for_each(|n| write!(log, ",user-item_affinity_{n}").unwrap());
+    for row in shown() {
+        let (minute, second) = (row.second / 60 % 60, row.second % 60);
+        let time = row.hour().replace('T', " ");
+        let clicked = u8::from(row.click);
+        write!(log, "\n{},{time}:{minute:02}:{second:02}.{:06}+00:00", row.number, row.number * 997).unwrap();
+        write!(log, ",{},{},{clicked},0.09090909,ab,cd,ef,01,0.0,1.5,0.0", row.item, row.position).unwrap();
+    }
+    log + "\n"
+}
+
+fn ingest(dir: &Workdir, filter: &str, out: &str) -> Ran {
+    let mut command = dir.command(&format!("ingest --in log.csv --out {out}"));
+    let ran = Ran::of(command.args(["--select", SELECT, "--where", filter]).output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    ran
+}
+
+#[test]
+fn counts_of_a_foreign_log_are_those_of_an_independent_count() {
+    let dir = Workdir::new();
+    dir.write("log.csv", log());
+    let said = ingest(&dir, "true", "archive/impressions").err;
+    let inferred = "column_1 int64\ntimestamp timestamp not null\nitem_id int64\nposition int64\nclick int64\n\
+                    propensity_score float64\nuser_feature_0 text\n";
+    assert!(said.contains(inferred), "{said}");
+    ingest(&dir, "click = 1", "archive/plays");
+    dir.ok("aggregate --in impressions=archive/impressions --in plays=archive/plays --by item_id,position --epoch 1h \
+            --sets --out counts");
+
+    let mut expected: BTreeMap<_, [BTreeSet<String>; 2]> = BTreeMap::new();
+    for row in shown() {
+        let [impressions, plays] = expected.entry((row.hour(), row.item, row.position)).or_default();
+        impressions.insert(row.number.to_string());
+        plays.extend(row.click.then(|| row.number.to_string()));
+    }
+    let expected: Vec<Value> = expected
+        .into_iter()
+        .map(|((hour, item, position), [impressions, plays])| {
+            json!({
+                "hour": hour, "epoch": format!("{hour}:00:00"), "item_id": item, "position": position,
+                "impressions": impressions.len(), "plays": plays.len(),
+                "take_rate": plays.len() as f64 / impressions.len() as f64,
+                "impression_requests": impressions, "play_requests": plays,
+            })
+        })
+        .collect();
+    assert_eq!(dir.rows("counts"), expected);
+}
