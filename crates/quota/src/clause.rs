@@ -121,11 +121,6 @@ impl Demands {
         binding.demands
     }
 
-    /// Whether a clause asks for a proportion: then demands depend on the total.
-    pub fn proportional(&self) -> bool {
-        self.all.iter().any(|demand| !matches!(demand.amount, Amount::Count(_)))
-    }
-
     /// Every clause's demand in rows, of `total` rows in all.
     pub fn at(&self, total: u64) -> Vec<u64> {
         let shares: Vec<Vec<u64>> =

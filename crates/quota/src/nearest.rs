@@ -5,7 +5,7 @@
 //! convex, and separate for each cell: the `k`-th row of a cell costs `(2k - 1) / supply`.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::branch::{self, Goal};
 use crate::simplex::{Simplex, Unsettled};
@@ -26,7 +26,9 @@ impl System {
     /// numbers within the bounds if there are any; they may then be a few rows off the nearest.
     pub fn nearest(&self) -> Result<Option<Vec<i64>>, Unsettled> {
         if let [] | [_] = &self.rows[..] {
-            return Ok(Some(self.apportioned()));
+            let mut x = self.lower.clone();
+            self.rows.iter().for_each(|row| self.apportion(&row.cells, row.lower, &mut x));
+            return Ok(Some(x));
         }
         let mut base = self.proportional();
         let mut found = false;
@@ -38,6 +40,7 @@ impl System {
                 }
                 found = true;
                 if ends {
+                    self.settle_ties(&mut base);
                     return Ok(Some(base));
                 }
             }
@@ -79,34 +82,46 @@ impl System {
         pieces
     }
 
-    /// The cheapest rows one by one until the single row's sum is right, from the bounds below upwards.
-    fn apportioned(&self) -> Vec<i64> {
-        let Some(row) = self.rows.first() else { return self.lower.clone() };
+    /// Cells of the same rows share out anew what they have together, so that ties among them go to the earlier cell.
+    fn settle_ties(&self, x: &mut [i64]) {
+        let mut rows_of: Vec<Vec<usize>> = vec![Vec::new(); x.len()];
+        for (at, row) in self.rows.iter().enumerate() {
+            row.cells.iter().for_each(|cell| rows_of[*cell as usize].push(at));
+        }
+        let mut alike: BTreeMap<Vec<usize>, Vec<u32>> = BTreeMap::new();
+        rows_of.into_iter().zip(0..).for_each(|(rows, cell)| alike.entry(rows).or_default().push(cell));
+        for cells in alike.into_values().filter(|cells| cells.len() > 1) {
+            let sum = cells.iter().map(|cell| x[*cell as usize]).sum();
+            self.apportion(&cells, sum, x);
+        }
+    }
+
+    /// Sets some cells of `x` to the cheapest rows that sum to `total`, from their lower bounds upwards.
+    fn apportion(&self, cells: &[u32], total: i64, x: &mut [i64]) {
         let rows_at = |price: f64, cell: &u32| {
             let cell = *cell as usize;
             let rows = ((price * self.supply[cell] as f64 - 1.0) / 2.0).ceil() as i64;
             rows.clamp(self.lower[cell], self.upper[cell])
         };
-        let sum_at = |price: f64| row.cells.iter().map(|cell| rows_at(price, cell)).sum::<i64>();
+        let sum_at = |price: f64| cells.iter().map(|cell| rows_at(price, cell)).sum::<i64>();
         let (mut under, mut over) = (0.0, 2.0);
         for _ in 0..60 {
             let middle = (under + over) / 2.0;
-            *(if sum_at(middle) <= row.lower { &mut under } else { &mut over }) = middle;
+            *(if sum_at(middle) <= total { &mut under } else { &mut over }) = middle;
         }
         // A little lower, so that rounding has let in no row before a cheaper one.
-        let mut x = self.lower.clone();
-        row.cells.iter().for_each(|cell| x[*cell as usize] = rows_at(under * (1.0 - 1e-12), cell));
+        let under = under * (1.0 - 1e-12);
+        cells.iter().for_each(|cell| x[*cell as usize] = rows_at(under, cell));
         let next = |x: &[i64], cell: u32| {
             let at = cell as usize;
             (x[at] < self.upper[at]).then(|| Reverse(Price { of: 2 * x[at] + 1, supply: self.supply[at], cell }))
         };
-        let mut queue: BinaryHeap<_> = row.cells.iter().filter_map(|cell| next(&x, *cell)).collect();
-        for _ in row.sum(&x)..row.lower {
+        let mut queue: BinaryHeap<_> = cells.iter().filter_map(|cell| next(x, *cell)).collect();
+        for _ in sum_at(under)..total {
             let Some(Reverse(price)) = queue.pop() else { break };
             x[price.cell as usize] += 1;
-            queue.extend(next(&x, price.cell));
+            queue.extend(next(x, price.cell));
         }
-        x
     }
 
     /// Numbers near the nearest, that may miss the rows' bounds by a little: the optimum in real numbers, by giving one
