@@ -1,0 +1,69 @@
+//! Whole-number optima of linear programs, by branch and bound.
+
+use crate::simplex::{Simplex, Unsettled};
+
+/// Nodes after which the search gives up: far beyond what rules of a few columns need.
+const NODES: usize = 200_000;
+const WHOLE: f64 = 1e-6;
+
+/// When a whole solution is good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// The first one.
+    Any,
+    /// The cheapest, where whole solutions have whole costs.
+    WholeCost,
+    /// The cheapest that so many nodes find; if none of them does, the first one after.
+    Nodes(usize),
+}
+
+/// A solution of `program` with its first `whole` variables in whole numbers, or none if there is none: the values of
+/// those variables.
+pub(crate) fn minimise(program: Simplex, whole: usize, goal: Goal) -> Result<Option<Vec<i64>>, Unsettled> {
+    let mut open = vec![program];
+    let mut best: Option<(f64, Vec<i64>)> = None;
+    for node in 0..NODES {
+        let enough = match (goal, &best) {
+            (Goal::Any, Some(_)) => true,
+            (Goal::Nodes(nodes), Some(_)) => node >= nodes,
+            _ => false,
+        };
+        let Some(mut program) = open.pop().filter(|_| !enough) else {
+            return Ok(best.map(|(_, values)| values));
+        };
+        if !program.minimise()? {
+            continue;
+        }
+        let cost = program.cost();
+        let bound = if goal == Goal::WholeCost { (cost - WHOLE).ceil() } else { cost };
+        if best.as_ref().is_some_and(|(least, _)| bound > least - WHOLE * WHOLE) {
+            continue;
+        }
+        match most_fractional(&program.values()[..whole]) {
+            Some((variable, value)) => branch(program, variable, value, &mut open),
+            None => {
+                let values = program.values()[..whole].iter();
+                best = Some((bound, values.map(|value| value.round() as i64).collect()));
+            }
+        }
+    }
+    Err(Unsettled)
+}
+
+/// Both sides of a fraction; the nearer whole number is looked at first.
+fn branch(program: Simplex, variable: usize, value: f64, open: &mut Vec<Simplex>) {
+    let (lower, upper) = program.bounds(variable);
+    let (mut below, mut above) = (program.clone(), program);
+    below.bound(variable, lower, value.floor());
+    above.bound(variable, value.ceil(), upper);
+    match value - value.floor() < 0.5 {
+        true => open.extend([above, below]),
+        false => open.extend([below, above]),
+    }
+}
+
+fn most_fractional(values: &[f64]) -> Option<(usize, f64)> {
+    let off = |value: f64| (value - value.round()).abs();
+    let fractional = values.iter().copied().enumerate().filter(|(_, value)| off(*value) > WHOLE);
+    fractional.max_by(|a, b| off(a.1).total_cmp(&off(b.1)).then(b.0.cmp(&a.0)))
+}

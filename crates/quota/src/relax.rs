@@ -1,0 +1,218 @@
+//! The nearest rules that can be met: what each clause has to give, the less important ones first.
+
+use serde::Serialize;
+
+use crate::branch::{self, Goal};
+use crate::clause::Clause;
+use crate::problem::Problem;
+use crate::proportion;
+use crate::simplex::{Column, Simplex, Unsettled};
+use crate::system::{Program, Row, System};
+
+/// A clause that gave way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Relaxed {
+    /// The clause, with what it wanted as its demand.
+    #[serde(flatten)]
+    pub clause: Clause,
+    /// The rows it gets instead.
+    pub given: u64,
+}
+
+/// A clause of one cell, whose miss is a price on the cell's own rows: class, least and most.
+type Single = (usize, i64, i64);
+
+/// Changes of one cell that all miss its clauses by the same per row: least, most, and by class how much a row adds.
+type Piece = (i64, i64, Vec<(usize, f64)>);
+
+/// The clauses apart by how they enter a program.
+struct Elastic<'a> {
+    problem: &'a Problem,
+    /// The clauses on each cell alone.
+    singles: Vec<Vec<Single>>,
+    /// Bounds in rows, and of these which clause each is.
+    fixed: Vec<Row>,
+    fixed_as: Vec<usize>,
+    /// Those that grow with a total that is not known.
+    scaled: Vec<usize>,
+}
+
+impl Problem {
+    /// Numbers that meet what can be met, and the clauses that gave way, in the rules' order.
+    pub fn relaxed(&self) -> Result<(Vec<i64>, Vec<Relaxed>), Unsettled> {
+        let bent = self.bent()?;
+        let total = bent.iter().sum::<i64>().unsigned_abs();
+        let rows = self.demands.at(self.size(&self.clauses()).unwrap_or(total));
+        let bound = |at: usize| {
+            let (cells, lower, upper) = self.bound(at, rows[at]);
+            (cells, lower, upper, cells.iter().map(|cell| bent[*cell as usize]).sum::<i64>())
+        };
+        let clauses: Vec<_> = self.clauses().into_iter().map(bound).collect();
+        let widened = clauses.iter().map(|(cells, lower, upper, sum)| (*cells, *lower.min(sum), *upper.max(sum)));
+        let system = System::of(&self.supply, widened.chain([self.whole(total)])).ok_or(Unsettled)?;
+        let x = system.nearest()?.ok_or(Unsettled)?;
+        let gave = clauses.iter().enumerate().filter(|(_, (_, lower, upper, sum))| sum < lower || sum > upper);
+        let relaxed = |(at, (.., sum)): (usize, &(_, _, _, i64))| Relaxed {
+            clause: self.clause(at, &rows),
+            given: sum.unsigned_abs(),
+        };
+        Ok((x, gave.map(relaxed).collect()))
+    }
+
+    /// Class after class, the most important first: the least rows by which its clauses are missed, given what those
+    /// before it are missed by; then, without a `size`, the most rows in all.
+    fn bent(&self) -> Result<Vec<i64>, Unsettled> {
+        let size = self.size(&self.clauses());
+        let elastic = Elastic::of(self, size);
+        let supply: Vec<u64> = self.supply.iter().map(|supply| supply.unsigned_abs()).collect();
+        let all = supply.iter().sum();
+        let start = proportion::largest_remainder(size.unwrap_or(all).min(all), &supply);
+        let mut x: Vec<i64> = start.into_iter().map(u64::cast_signed).collect();
+        let mut missed = Vec::new();
+        let classes = 1 + self.demands.all.iter().map(|demand| demand.class).max().unwrap_or(0);
+        for class in 0..classes {
+            elastic.improve(&mut x, &missed, Some(class))?;
+            missed.push(elastic.missed(&x, class));
+        }
+        if size.is_none() {
+            elastic.improve(&mut x, &missed, None)?;
+        }
+        Ok(x)
+    }
+}
+
+impl<'a> Elastic<'a> {
+    fn of(problem: &'a Problem, size: Option<u64>) -> Elastic<'a> {
+        let (fixed, fixed_as, scaled) = (Vec::new(), Vec::new(), Vec::new());
+        let mut elastic = Elastic { problem, singles: vec![Vec::new(); problem.supply.len()], fixed, fixed_as, scaled };
+        let rows = problem.demands.at(size.unwrap_or(0));
+        for at in problem.clauses() {
+            if size.is_none() && problem.scaled(at).is_some() {
+                elastic.scaled.push(at);
+                continue;
+            }
+            match problem.bound(at, rows[at]) {
+                ([cell], lower, upper) => {
+                    elastic.singles[*cell as usize].push((problem.demands.all[at].class, lower, upper));
+                }
+                (cells, lower, upper) => {
+                    elastic.fixed.push(Row { cells: cells.to_vec(), lower, upper });
+                    elastic.fixed_as.push(at);
+                }
+            }
+        }
+        elastic
+    }
+
+    /// Moves `x` to where `class` is missed by the least (or, without one, the total is greatest), while the classes
+    /// before are `missed` by no more than that.
+    fn improve(&self, x: &mut [i64], missed: &[f64], class: Option<usize>) -> Result<(), Unsettled> {
+        let supply = self.problem.supply.clone();
+        let system = System { lower: vec![0; supply.len()], upper: supply.clone(), supply, rows: self.fixed.clone() };
+        let pieces: Vec<Vec<Piece>> = (0..x.len()).map(|cell| self.pieces(cell, x[cell])).collect();
+        let cost = |adds: &[(usize, f64)]| match class {
+            Some(class) => adds.iter().filter(|(of, _)| *of == class).map(|(_, add)| add).sum(),
+            None => -1.0,
+        };
+        let mut program = system
+            .program(x, |cell| pieces[cell].iter().map(|(least, most, adds)| (*least, *most, cost(adds))).collect());
+        let whole = program.columns.len();
+        let mut rows: Vec<(usize, usize)> = self.fixed_as.iter().copied().zip(0..).collect();
+        if !self.scaled.is_empty() {
+            let total = self.problem.add_total(&mut program, x, 0.0);
+            for at in &self.scaled {
+                rows.push((*at, program.rows.len()));
+                self.problem.add_scaled(&mut program, *at, x, total);
+            }
+        }
+        let singly = |of: usize| self.singly(x, of);
+        let first = program.rows.len();
+        program.rows.extend((0..missed.len()).map(|of| (f64::NEG_INFINITY, missed[of] - singly(of) + ROUNDING)));
+        for (column, (.., adds)) in program.columns.iter_mut().zip(pieces.iter().flatten()) {
+            let adds = adds.iter().filter(|(of, _)| *of < missed.len());
+            column.entries.extend(adds.map(|(of, add)| ((first + of) as u32, *add)));
+        }
+        self.add_misses(&mut program, &rows, first, missed.len(), class);
+        let goal = if self.scaled.is_empty() { Goal::WholeCost } else { Goal::Nodes(NODES) };
+        let simplex = Simplex::new(program.columns, &program.rows);
+        let steps = branch::minimise(simplex, whole, goal)?.ok_or(Unsettled)?;
+        program.owners.iter().zip(&steps).for_each(|(cell, step)| x[*cell] += step);
+        Ok(())
+    }
+
+    /// For every clause in a row, variables for the rows it has too few and too many.
+    fn add_misses(
+        &self,
+        program: &mut Program,
+        rows: &[(usize, usize)],
+        first: usize,
+        known: usize,
+        class: Option<usize>,
+    ) {
+        for (at, row) in rows {
+            let of = self.problem.demands.all[*at].class;
+            let cost = if class == Some(of) { 1.0 } else { 0.0 };
+            for sign in [1.0, -1.0] {
+                let mut entries = vec![(*row as u32, sign)];
+                entries.extend((of < known).then_some(((first + of) as u32, 1.0)));
+                program.columns.push(Column { entries, lower: 0.0, upper: f64::INFINITY, start: 0.0, cost });
+            }
+        }
+    }
+
+    /// The changes of a cell from `x`, cut where one of its own clauses begins or ends to be missed.
+    fn pieces(&self, cell: usize, x: i64) -> Vec<Piece> {
+        let supply = self.problem.supply[cell];
+        let singles = &self.singles[cell];
+        let mut cuts: Vec<i64> = singles.iter().flat_map(|(_, lower, upper)| [*lower, *upper]).collect();
+        cuts.retain(|cut| (0..=supply).contains(cut));
+        cuts.extend([0, x, supply]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let adds = |from: i64, to: i64| {
+            let add = |(class, lower, upper): &Single| match () {
+                () if to <= *lower => Some((*class, -1.0)),
+                () if from >= *upper => Some((*class, 1.0)),
+                () => None,
+            };
+            singles.iter().filter_map(add).collect()
+        };
+        let piece = |cut: &[i64]| match cut {
+            [from, to] => Some((from.min(&x) - x.min(*to), to - x.max(*from).min(*to), adds(*from, *to))),
+            _ => None,
+        };
+        cuts.windows(2).filter_map(piece).collect()
+    }
+
+    /// By how many rows the clauses of a class on single cells are missed.
+    fn singly(&self, x: &[i64], class: usize) -> f64 {
+        let off = |(x, singles): (&i64, &Vec<Single>)| {
+            let misses = singles.iter().filter(|(of, ..)| *of == class);
+            misses.map(|(_, lower, upper)| miss(*x as f64, *lower as f64, *upper as f64)).sum::<f64>()
+        };
+        x.iter().zip(&self.singles).map(off).sum()
+    }
+
+    /// By how many rows all clauses of a class are missed.
+    fn missed(&self, x: &[i64], class: usize) -> f64 {
+        let of = |at: &usize| self.problem.demands.all[*at].class == class;
+        let fixed = self.fixed.iter().zip(&self.fixed_as).filter(|(_, at)| of(at));
+        let fixed = fixed.map(|(row, _)| miss(row.sum(x) as f64, row.lower as f64, row.upper as f64));
+        let total = x.iter().sum::<i64>() as f64;
+        let scaled = self.scaled.iter().filter(|at| of(at)).filter_map(|at| {
+            let (part, below, above) = self.problem.scaled(*at)?;
+            let rows: i64 = self.problem.demands.all[*at].cells.iter().map(|cell| x[*cell as usize]).sum();
+            Some(miss(rows as f64 - part * total, below, above))
+        });
+        self.singly(x, class) + fixed.sum::<f64>() + scaled.sum::<f64>()
+    }
+}
+
+/// What a class that was settled may be missed by more, for rounding.
+const ROUNDING: f64 = 1e-6;
+/// Nodes of the search where the total is to be found too, so that misses are no whole numbers.
+const NODES: usize = 400;
+
+fn miss(rows: f64, lower: f64, upper: f64) -> f64 {
+    (lower - rows).max(rows - upper).max(0.0)
+}
