@@ -9,7 +9,6 @@ use scan::Literal;
 use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::launch::Plan;
-use crate::sql::script;
 use crate::words::{columns, microseconds};
 
 /// Distinct requests that showed and played each group in each epoch, and their ratio
@@ -58,16 +57,10 @@ impl Aggregate {
             replaced.extend(["impression_requests", "play_requests"].map(|column| (column.to_owned(), Vec::new())));
         }
         Ok(Plan {
-            command: "aggregate".to_owned(),
-            script: script("aggregate")?,
-            inputs: self.run.named(&["impressions", "plays"])?,
             columns: replaced,
             params: BTreeMap::from([("epoch".to_owned(), Literal::Interval(self.epoch))]),
             approximate: self.approx,
-            time: self.time,
-            filter: None,
-            select: None,
-            flags: self.run,
+            ..Plan::of("aggregate", &["impressions", "plays"], self.time, self.run)?
         })
     }
 }

@@ -9,7 +9,6 @@ use scan::{Literal, Model};
 use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::launch::Plan;
-use crate::sql::script;
 use crate::words::{columns, microseconds};
 
 /// Plays with the impressions they are credited to
@@ -47,9 +46,6 @@ impl Attribute {
         models.sort_unstable();
         models.dedup();
         Ok(Plan {
-            command: "attribute".to_owned(),
-            script: script("attribute")?,
-            inputs: self.run.named(&["impressions", "plays"])?,
             columns: BTreeMap::from([
                 ("subject".to_owned(), columns(&self.by)?),
                 ("ts".to_owned(), vec![self.time.clone()]),
@@ -59,11 +55,7 @@ impl Attribute {
                 ("model".to_owned(), Literal::Text(models.join(","))),
                 ("half_life".to_owned(), Literal::Interval(self.half_life)),
             ]),
-            approximate: false,
-            time: self.time,
-            filter: None,
-            select: None,
-            flags: self.run,
+            ..Plan::of("attribute", &["impressions", "plays"], self.time, self.run)?
         })
     }
 }

@@ -9,7 +9,8 @@ use connector::SourceError;
 use datafusion::error::DataFusionError;
 use journal::{JournalError, Unbalanced};
 use runner::MissingInput;
-use scan::ScriptError;
+use quota::RulesError;
+use scan::{SampleError, ScriptError};
 
 /// The command line asks for something that cannot be (exit 2).
 #[derive(Debug)]
@@ -49,6 +50,12 @@ fn code(error: &Error) -> u8 {
             }
             if cause.is::<MissingInput>() {
                 return Some(66);
+            }
+            if cause.is::<RulesError>() {
+                return Some(78);
+            }
+            if cause.is::<SampleError>() {
+                return Some(65);
             }
             if cause.is::<Unbalanced>() {
                 return Some(70);

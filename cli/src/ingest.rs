@@ -8,7 +8,6 @@ use scan::Literal;
 
 use crate::flags::RunFlags;
 use crate::launch::Plan;
-use crate::sql::script;
 use crate::words::microseconds;
 
 /// Every event once, in hourly Parquet partitions
@@ -41,16 +40,11 @@ impl Ingest {
     pub fn plan(self) -> Result<Plan> {
         let columns = [("event_id", &self.id), ("ts", &self.time)];
         Ok(Plan {
-            command: "ingest".to_owned(),
-            script: script("ingest")?,
-            inputs: self.run.named(&["events"])?,
             columns: columns.into_iter().map(|(name, column)| (name.to_owned(), vec![column.clone()])).collect(),
             params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(self.dedup))]),
-            approximate: false,
-            time: self.time,
             filter: self.filter,
             select: self.select,
-            flags: self.run,
+            ..Plan::of("ingest", &["events"], self.time, self.run)?
         })
     }
 }

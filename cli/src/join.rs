@@ -8,7 +8,6 @@ use scan::Literal;
 
 use crate::flags::RunFlags;
 use crate::launch::Plan;
-use crate::sql::script;
 use crate::words::{columns, microseconds};
 
 /// Plays with the impressions they came from
@@ -55,9 +54,6 @@ impl Join {
     pub fn plan(self) -> Result<Plan> {
         let kind = self.kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         Ok(Plan {
-            command: "join".to_owned(),
-            script: script("join")?,
-            inputs: self.run.named(&["impressions", "plays"])?,
             columns: BTreeMap::from([
                 ("request_id".to_owned(), columns(&self.on)?),
                 ("ts".to_owned(), vec![self.time.clone()]),
@@ -66,11 +62,7 @@ impl Join {
                 ("within".to_owned(), Literal::Interval(self.within)),
                 ("type".to_owned(), Literal::Text(kind)),
             ]),
-            approximate: false,
-            time: self.time,
-            filter: None,
-            select: None,
-            flags: self.run,
+            ..Plan::of("join", &["impressions", "plays"], self.time, self.run)?
         })
     }
 }

@@ -10,12 +10,13 @@ use anyhow::{Context, Result};
 use connector::Hour;
 use journal::Sum;
 use runner::{Cut, Job, Range, Report, batch, extent, stream};
-use scan::{Binding, Literal, Scan, Script};
+use scan::{Binding, Literal, Sampling, Scan, Script};
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::open::{Opened, open};
 use crate::show::{Show, report};
+use crate::sql::script;
 
 /// What a command line means.
 pub struct Plan {
@@ -26,12 +27,42 @@ pub struct Plan {
     pub columns: BTreeMap<String, Vec<String>>,
     pub params: BTreeMap<String, Literal>,
     pub approximate: bool,
+    /// SQL for which names of the script stand.
+    pub expressions: BTreeMap<String, Vec<String>>,
+    /// How a sample is drawn of what f puts out.
+    pub sampling: Option<Sampling>,
     /// The event time column of the inputs.
     pub time: String,
     /// `--where` and `--select`.
     pub filter: Option<String>,
     pub select: Option<String>,
     pub flags: RunFlags,
+}
+
+impl Plan {
+    /// A command of rescan's own, over inputs of these names.
+    pub fn of(command: &str, inputs: &[&str], time: String, flags: RunFlags) -> Result<Plan> {
+        let (script, inputs) = (script(command)?, flags.named(inputs)?);
+        Ok(Plan { command: command.to_owned(), inputs, ..Plan::bare(script, time, flags) })
+    }
+
+    /// A script as it is.
+    pub fn bare(script: Script, time: String, flags: RunFlags) -> Plan {
+        Plan {
+            command: script.name.clone(),
+            script,
+            inputs: BTreeMap::new(),
+            columns: BTreeMap::new(),
+            params: BTreeMap::new(),
+            approximate: false,
+            expressions: BTreeMap::new(),
+            sampling: None,
+            time,
+            filter: None,
+            select: None,
+            flags,
+        }
+    }
 }
 
 /// Runs a plan to its end.
@@ -42,6 +73,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         inputs: opened.schemas(),
         columns: plan.columns.clone(),
         params: plan.params.clone(),
+        expressions: plan.expressions.clone(),
         approximate: plan.approximate,
     };
     let scan = Scan::new(&plan.script, &binding).await?;
@@ -55,6 +87,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         out: plan.flags.out.clone(),
         time: plan.flags.time(),
         limits: plan.flags.limits(),
+        sampling: plan.sampling.clone(),
         stop: stop_on_signal(),
         scan,
     };
@@ -158,6 +191,11 @@ fn config(plan: &Plan, opened: &Opened) -> BTreeMap<String, String> {
     ]);
     config.extend(plan.params.iter().map(|(name, value)| (format!("param {name}"), format!("{value:?}"))));
     config.extend(plan.columns.iter().map(|(name, columns)| (format!("column {name}"), columns.join(","))));
+    config.extend(plan.expressions.iter().map(|(name, texts)| (format!("expression {name}"), texts.join("\n"))));
+    if let Some(sampling) = &plan.sampling {
+        config.insert("rules".to_owned(), serde_json::json!(sampling.rules).to_string());
+        config.insert("relax".to_owned(), sampling.relax.to_string());
+    }
     config.extend(opened.schemas().iter().map(|(name, schema)| {
         let columns: Vec<String> =
             schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();

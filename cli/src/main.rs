@@ -15,6 +15,7 @@ mod reconcile;
 mod run;
 mod show;
 mod sql;
+mod stratify;
 mod topics;
 mod words;
 
@@ -48,6 +49,7 @@ enum Command {
     Join(join::Join),
     Aggregate(aggregate::Aggregate),
     Attribute(attribute::Attribute),
+    Stratify(stratify::Stratify),
     Run(run::Run),
     Reconcile(reconcile::Reconcile),
     Inspect(inspect::Inspect),
@@ -83,6 +85,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Join(join) => launch::launch(join.plan()?).await,
         Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
         Command::Attribute(attribute) => launch::launch(attribute.plan()?).await,
+        Command::Stratify(stratify) => launch::launch(stratify.plan()?).await,
         Command::Run(run) => launch::launch(run.plan()?).await,
         Command::Reconcile(reconcile) => reconcile.run().await,
         Command::Inspect(inspect) => inspect.run().await,

@@ -1,6 +1,5 @@
 //! `rescan run`: a script of the user's own, with the same guarantees.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -35,17 +34,12 @@ impl Run {
         let path = &self.script;
         let text = std::fs::read_to_string(path).with_context(|| format!("read script {}", path.display()))?;
         let name = path.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let script = Script::parse(&path.to_string_lossy(), &text)?;
         Ok(Plan {
             command: name,
-            script: Script::parse(&path.to_string_lossy(), &text)?,
             inputs: self.run.named(&[])?,
-            columns: BTreeMap::new(),
             params: self.param.into_iter().map(|(name, value)| (name, literal(&value))).collect(),
-            approximate: false,
-            time: self.time,
-            filter: None,
-            select: None,
-            flags: self.run,
+            ..Plan::bare(script, self.time, self.run)
         })
     }
 }

@@ -14,16 +14,17 @@ use crate::exit::Usage;
   rescan sql join
   rescan sql aggregate > mine.sql")]
 pub struct Sql {
-    /// ingest, join, aggregate or attribute
+    /// ingest, join, aggregate, attribute or stratify
     command: String,
 }
 
 /// The scripts in the binary.
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 5] = [
     ("ingest", include_str!("../../sql/ingest.sql")),
     ("join", include_str!("../../sql/join.sql")),
     ("aggregate", include_str!("../../sql/aggregate.sql")),
     ("attribute", include_str!("../../sql/attribute.sql")),
+    ("stratify", include_str!("../../sql/stratify.sql")),
 ];
 
 impl Sql {

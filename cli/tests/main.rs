@@ -15,5 +15,6 @@ mod main {
     mod resume;
     #[path = "../../../crates/connector/tests/main/s3.rs"]
     mod s3;
+    mod stratify;
     mod workdir;
 }

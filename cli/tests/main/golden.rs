@@ -35,6 +35,7 @@ golden! {
         ties;
     ingest: before_1970 future late rejected repeat_across_hours repeat_across_hours_reversed repeat_at_horizon
         repeat_chain repeat_exact repeat_inside repeat_inside_reversed repeat_outside repeat_outside_reversed times;
+    stratify: all duplicates negatives null_strata rules seed size split strata unit;
 }
 
 /// Flags that decide which rows are late: where rows become an archive first, that is decided there.
@@ -62,6 +63,9 @@ impl Golden {
                 dir.write(&format!("{name}.jsonl"), rows);
                 inputs.push(name.to_owned());
             }
+        }
+        if let Ok(rules) = fs::read(folder.join("rules.toml")) {
+            dir.write("rules.toml", rules);
         }
         Golden { folder, words, inputs, dir }
     }

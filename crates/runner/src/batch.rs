@@ -11,7 +11,7 @@ use connector::{DataFile, Hour, HourFiles, Location, SourceError, list};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
 use journal::{Epoch, Journal, Ledger, Sum, checksum_of};
-use scan::{Batch, Input, Limits};
+use scan::{Batch, CELLS, Chosen, Input, Limits};
 use serde_json::json;
 use thiserror::Error;
 
@@ -19,6 +19,7 @@ use crate::advance::advance;
 use crate::commit::token;
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
+use crate::sample::{Ids, Manifest};
 use crate::seal::{Sealing, partition};
 
 /// Input that a batch run needs and that is not there (exit 66).
@@ -66,6 +67,8 @@ struct Listed {
     input: Input,
     root: Location,
     hours: BTreeMap<Hour, HourFiles>,
+    /// The range of the run, where any row of it may change any hour of the output.
+    whole: Option<(Hour, Hour)>,
 }
 
 /// Hours that run in one plan at most, or as many as f reaches around them: each plan reads those again. All output of
@@ -98,14 +101,20 @@ pub async fn batch(
     for (name, root) in inputs {
         let input = job.scan.inputs().iter().find(|input| input.name == name).cloned();
         let input = input.with_context(|| format!("{} has no input {name}", job.command))?;
-        listed.push(Listed::new(input, root, range).await?);
+        listed.push(Listed::new(input, root, range, job.sampling.is_some()).await?);
     }
     let listed = Arc::new(listed);
     let mut report = Report::default();
     let stale = stale(&job, &listed, range, &mut report).await?;
-    let independent = job.scan.inputs().iter().all(|input| input.before == 0 && input.after == 0);
-    let plans =
-        if independent { stale.into_iter().map(|hour| vec![hour]).collect() } else { plans(&job, &listed, stale) };
+    let joint = job.sampling.is_some();
+    let independent = !joint && job.scan.inputs().iter().all(|input| input.before == 0 && input.after == 0);
+    let plans = if joint && !stale.is_empty() {
+        vec![stale]
+    } else if independent {
+        stale.into_iter().map(|hour| vec![hour]).collect()
+    } else {
+        plans(&job, &listed, stale)
+    };
     let total: usize = plans.iter().map(Vec::len).sum();
     let side_by_side = if independent { job.limits.threads.max(1) } else { 1 };
     let limits = Limits { threads: if independent { 1 } else { job.limits.threads }, ..job.limits };
@@ -130,8 +139,8 @@ pub async fn batch(
 }
 
 impl Listed {
-    async fn new(input: Input, root: Location, range: Range) -> Result<Listed> {
-        let (from, to) = reach(&input, range.from, range.to);
+    async fn new(input: Input, root: Location, range: Range, joint: bool) -> Result<Listed> {
+        let (from, to) = around(&input, range.from, range.to);
         let hours = list(&root, from..to).await?;
         let inside = || Hour::range(range.from..range.to);
         if !range.allow_incomplete {
@@ -144,12 +153,17 @@ impl Listed {
                 return Err(MissingInput::Unsealed { root: root.to_string(), hours: unsealed }.into());
             }
         }
-        Ok(Listed { input, root, hours })
+        Ok(Listed { input, root, hours, whole: joint.then_some((range.from, range.to)) })
+    }
+
+    /// The input hours that make the output of `[from, to)`.
+    fn reach(&self, from: Hour, to: Hour) -> (Hour, Hour) {
+        self.whole.unwrap_or_else(|| around(&self.input, from, to))
     }
 
     /// The files that hours of output are made of.
     fn files(&self, from: Hour, to: Hour) -> Vec<DataFile> {
-        let (from, to) = reach(&self.input, from, to);
+        let (from, to) = self.reach(from, to);
         self.hours.range(from..to).flat_map(|(_, hour)| hour.files.iter().cloned()).collect()
     }
 }
@@ -159,8 +173,8 @@ async fn seals(root: &Location) -> Result<bool> {
     Ok(list(root, ..).await?.values().any(|hour| hour.sealed))
 }
 
-/// The input hours that make the output of `[from, to)`.
-fn reach(input: &Input, from: Hour, to: Hour) -> (Hour, Hour) {
+/// The hours that the rows which make the output of `[from, to)` are in.
+fn around(input: &Input, from: Hour, to: Hour) -> (Hour, Hour) {
     (
         Hour::of(from.start_us().saturating_sub(input.before)),
         Hour::of(to.start_us().saturating_add(input.after) - 1).plus(1),
@@ -172,8 +186,9 @@ fn identity(job: &Job, listed: &[Listed], hour: Hour) -> Result<serde_json::Valu
     let mut text = serde_json::to_string(&job.config)?;
     let mut absent = Vec::new();
     let mut files = 0;
-    for Listed { input, root, hours } in listed {
-        let (from, to) = reach(input, hour, hour.plus(1));
+    for listed in listed {
+        let Listed { input, root, hours, .. } = listed;
+        let (from, to) = listed.reach(hour, hour.plus(1));
         absent.extend(
             Hour::range(from..to).filter(|hour| !hours.contains_key(hour)).map(|hour| format!("{}/{hour}", input.name)),
         );
@@ -202,6 +217,11 @@ async fn stale(job: &Job, listed: &[Listed], range: Range, report: &mut Report) 
             })
         };
         if !range.force && done.values().all(current) { report.up_to_date += 1 } else { stale.push(hour) }
+    }
+    if job.sampling.is_some() && (!stale.is_empty() || !Manifest::path(&job.out).exists()) {
+        // A sample is drawn over all hours or none.
+        report.up_to_date = 0;
+        return Ok(Hour::range(range.from..range.to).collect());
     }
     Ok(stale)
 }
@@ -260,10 +280,13 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
     // The engine does not say in which file it failed.
     let of = || format!("run {} for the hours {first} to {last}", job.command);
     let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await.with_context(of)?;
+    let cells = stepped.next.get(CELLS).map(Vec::as_slice).unwrap_or_default();
+    let chosen = job.sampling.as_ref().map(|sampling| sampling.choose(cells).map(Arc::new)).transpose()?;
     let mut outputs: BTreeMap<String, Hours> = BTreeMap::new();
     for (name, mut rows) in stepped.outputs {
         let hours = outputs.entry(name).or_default();
         while let Some(rows) = rows.try_next().await.with_context(of)? {
+            let rows = chosen.as_ref().map_or(Ok(rows.clone()), |chosen| chosen.keep(&rows))?;
             hours.add_within(&rows, first, last)?;
         }
     }
@@ -271,15 +294,23 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
     let mut committing = tokio::task::JoinSet::new();
     for hour in hours {
         let rows = outputs.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect();
-        let (job, listed, permit) = (job.clone(), listed.clone(), permits.clone().acquire_owned().await?);
+        let (job, listed, chosen) = (job.clone(), listed.clone(), chosen.clone());
+        let permit = permits.clone().acquire_owned().await?;
         committing.spawn(async move {
             let _permit = permit;
-            commit(&job, &listed, hour, rows).await
+            commit(&job, &listed, hour, rows, chosen.as_deref()).await
         });
     }
-    let mut report = Report::default();
+    let (mut report, mut ids) = (Report::default(), Ids::default());
     while let Some(done) = committing.join_next().await {
-        report.add(done??);
+        let (part, of_hour) = done??;
+        report.add(part);
+        ids.merge(of_hour);
+    }
+    if let Some(chosen) = &chosen {
+        let manifest = Manifest::new(&job.config, chosen, ids.content());
+        manifest.write(&job.out)?;
+        report.sample = Some(manifest);
     }
     Ok(report)
 }
@@ -287,8 +318,9 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
 /// Compares the files of sealed hours with what their `_SUCCESS` says: Parquet itself takes many a flipped bit for data.
 async fn verify(listed: &[Listed], first: Hour, last: Hour) -> Result<()> {
     let mut checks = tokio::task::JoinSet::new();
-    for Listed { input, root, hours } in listed {
-        let (from, to) = reach(input, first, last.plus(1));
+    for listed in listed {
+        let Listed { root, hours, .. } = listed;
+        let (from, to) = listed.reach(first, last.plus(1));
         let Some(root) = root.local_path() else { continue };
         for (hour, success) in hours.range(from..to).filter_map(|(hour, files)| Some((hour, files.success.as_ref()?))) {
             for file in &success.files {
@@ -315,13 +347,14 @@ async fn commit(
     listed: &[Listed],
     hour: Hour,
     mut rows: BTreeMap<String, Vec<RecordBatch>>,
-) -> Result<Report> {
+    chosen: Option<&Chosen>,
+) -> Result<(Report, Ids)> {
     let chain = PathBuf::from(format!("_rescan/journal/batch-{hour}"));
     let mut journal = Journal::open(&job.out, &chain, BTreeMap::new())?;
     let (number, token) = (journal.next_number(), token());
     let mut epoch = Epoch { number, token: token.clone(), ..Epoch::default() };
     let mut ledger = read_rows(listed, hour).await?;
-    let mut report = Report::default();
+    let (mut report, mut ids) = (Report::default(), Ids::default());
     for output in job.scan.outputs() {
         let rows = rows.remove(&output.name).unwrap_or_default();
         let partition = partition(&job.place(output), hour);
@@ -332,6 +365,7 @@ async fn commit(
             output,
             partition: partition.clone(),
             staged,
+            chosen,
             inputs: identity(job, listed, hour)?,
             ledger: serde_json::Value::Null,
         };
@@ -344,6 +378,7 @@ async fn commit(
             ledger.duplicate = ledger.read.saturating_sub(sealed.rows);
             ledger.accepted = ledger.read - ledger.duplicate;
         }
+        ids.merge(sealed.ids);
         sealed.marker.content["ledger"] = serde_json::to_value(&ledger)?;
         epoch
             .remove
@@ -358,13 +393,13 @@ async fn commit(
     journal.collect_garbage()?;
     report.ledger = ledger;
     report.epochs = 1;
-    Ok(report)
+    Ok((report, ids))
 }
 
 /// The rows of the hour itself, by input.
 async fn read_rows(listed: &[Listed], hour: Hour) -> Result<BTreeMap<String, Ledger>> {
     let mut ledger = BTreeMap::new();
-    for Listed { input, root, hours } in listed {
+    for Listed { input, root, hours, .. } in listed {
         let files = hours.get(&hour).map(|hour| hour.files.as_slice()).unwrap_or_default();
         let read = connector::count_rows(root, files).await?;
         ledger.insert(input.name.clone(), Ledger { read, accepted: read, ..Ledger::default() });

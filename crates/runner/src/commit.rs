@@ -1,19 +1,21 @@
 //! What an epoch decides: the hours it seals, the rows it leaves open, the state after it, and what it accounts for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use connector::Hour;
-use journal::{Epoch, Ledger, OpenFile, Publish, Sum};
-use scan::Output;
+use journal::{Epoch, Ledger, Marker, OpenFile, Publish, Sum};
+use scan::{Chosen, Output};
 use serde_json::json;
 
 use crate::aside;
 use crate::files::{read_arrow, write_arrow, write_parquet};
 use crate::hours::Hours;
 use crate::job::{Job, Report};
+use crate::sample::{Ids, MANIFEST, Manifest};
 use crate::seal::{Sealed, Sealing, partition};
 
 /// Output rows on their way to disk.
@@ -32,6 +34,8 @@ pub(crate) struct Draft<'a> {
     pub stage: String,
     pub name: String,
     pub epoch: Epoch,
+    /// The sample, once it is drawn.
+    pub chosen: Option<Arc<Chosen>>,
 }
 
 /// Unique to an attempt.
@@ -73,7 +77,9 @@ impl Draft<'_> {
             let place = job.place(output);
             let mut hours = self.present(outputs, output, &place)?;
             let last = hours.last().copied();
-            let bound = watermark.map(|watermark| Hour::of(watermark.saturating_sub(settle)));
+            // A sample is drawn at the end; until then every hour may still gain and lose rows.
+            let final_to = watermark.filter(|_| job.sampling.is_none() || self.chosen.is_some());
+            let bound = final_to.map(|watermark| Hour::of(watermark.saturating_sub(settle)));
             // At the end of all input there is nothing beyond the last hour that has rows.
             let bound = bound.map(|bound| last.map_or(bound, |last| bound.min(last.plus(1))));
             let first = outputs.sealed_to.get(&output.name).copied().or(hours.first().copied());
@@ -119,13 +125,14 @@ impl Draft<'_> {
         hours: Vec<Hour>,
         report: &mut Report,
     ) -> Result<()> {
-        let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(self.job.limits.threads.max(1)));
+        let permits = Arc::new(tokio::sync::Semaphore::new(self.job.limits.threads.max(1)));
         let mut writing = tokio::task::JoinSet::new();
         for hour in hours {
             let path = partition(place, hour);
             let mut rows = outputs.hours.get_mut(&output.name).map(|hours| hours.take(hour)).unwrap_or_default();
             let open = outputs.open.remove(&path).unwrap_or_default();
             self.epoch.remove.extend(open.iter().map(|file| file.path.clone()));
+            let chosen = self.chosen.clone();
             let (root, command, output) = (self.job.out.clone(), self.job.command.clone(), output.clone());
             let staged = format!("{}/{}-{}.parquet", self.stage, self.name, path.replace(['/', '='], "-"));
             let ledger = serde_json::to_value(&self.epoch.ledger)?;
@@ -143,6 +150,7 @@ impl Draft<'_> {
                     output: &output,
                     partition: path,
                     staged,
+                    chosen: chosen.as_deref(),
                     inputs,
                     ledger,
                 };
@@ -154,11 +162,18 @@ impl Draft<'_> {
             sealed.push(done??);
         }
         sealed.sort_by_key(|(hour, _)| *hour);
+        let mut ids = Ids::default();
         for (_, sealed) in sealed {
+            ids.merge(sealed.ids);
             report.rows += sealed.rows;
             report.sealed.push(sealed.partition);
             self.epoch.publish.extend(sealed.publish);
             self.epoch.markers.push(sealed.marker);
+        }
+        if let Some(chosen) = &self.chosen {
+            let manifest = Manifest::new(&self.job.config, chosen, ids.content());
+            self.epoch.markers.push(Marker { path: MANIFEST.to_owned(), content: serde_json::to_value(&manifest)? });
+            report.sample = Some(manifest);
         }
         Ok(())
     }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use scan::{Limits, Output, Scan};
+use scan::{Limits, Output, Sampling, Scan};
 
 use crate::gate::TimePolicy;
+use crate::sample::Manifest;
 
 /// A run of f, batch or stream.
 pub struct Job {
@@ -21,6 +22,8 @@ pub struct Job {
     pub config: BTreeMap<String, String>,
     /// Event time.
     pub time: TimePolicy,
+    /// How the sample is drawn at the end, where f keeps candidates: no hour is final before that.
+    pub sampling: Option<Sampling>,
     /// Threads and memory.
     pub limits: Limits,
     /// Set by a signal: the run finishes or drops the current epoch and stops.
@@ -70,6 +73,9 @@ pub struct Report {
     pub up_to_date: u64,
     /// Epochs committed.
     pub epochs: u64,
+    /// What is in the sample, where one was drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Manifest>,
     /// Whether a signal ended the run before its input did.
     pub stopped: bool,
 }
@@ -82,6 +88,7 @@ impl Report {
         self.rows += part.rows;
         self.up_to_date += part.up_to_date;
         self.epochs += part.epochs;
+        self.sample = part.sample.or(self.sample.take());
         self.stopped |= part.stopped;
     }
 }

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::TryStreamExt;
 use journal::{Epoch, Journal, Ledger};
-use scan::{Batch, Merged, State};
+use scan::{Batch, CELLS, Chosen, Merged, State};
 
 use crate::advance::{account, advance, take};
 use crate::commit::{Draft, Outputs, add, token};
@@ -147,9 +148,20 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         Ok(())
     }
 
-    /// No row before this will come to f any more.
+    /// The sample, at the end of all input.
+    fn chosen(&self) -> Result<Option<Arc<Chosen>>> {
+        match &self.job.sampling {
+            Some(sampling) if self.intake.watermark() == Some(i64::MAX) => {
+                Ok(Some(Arc::new(sampling.choose(&self.state.summary(CELLS)?)?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// No row before this will come to f any more, nor will state be read for it: a sample is drawn at the very end.
     fn expiry(&self) -> Option<i64> {
-        self.intake.watermark().map(|watermark| watermark.saturating_sub(self.job.time.allowed_lateness))
+        let watermark = self.intake.watermark().filter(|_| self.job.sampling.is_none());
+        watermark.map(|watermark| watermark.saturating_sub(self.job.time.allowed_lateness))
     }
 
     async fn commit(&mut self) -> Result<()> {
@@ -172,7 +184,8 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             ledger: self.ledger.clone(),
             ..Epoch::default()
         };
-        let mut draft = Draft { job: self.job, stage: self.journal.stage().to_owned(), name: name.clone(), epoch };
+        let stage = self.journal.stage().to_owned();
+        let mut draft = Draft { job: self.job, stage, name: name.clone(), epoch, chosen: self.chosen()? };
         draft.outputs(&mut self.outputs, watermark, &mut self.report).await?;
         draft.aside(std::mem::take(&mut self.intake.aside))?;
         self.snapshot.write(&self.job.scan, &self.job.out, self.journal.state(), &name, self.expiry())?;

@@ -11,7 +11,10 @@ use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as PlannerStatement;
-use datafusion::sql::sqlparser::ast::{CommentObject, CreateTable, Query, SelectItem, SetExpr, Statement};
+use datafusion::sql::sqlparser::ast::{CommentObject, CreateTable, Expr, Query, SelectItem, SetExpr, Statement};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::binding::{Binding, TIME, canonical};
 use crate::clause::Clauses;
@@ -72,7 +75,7 @@ pub(crate) async fn bind(script: &Script, binding: &Binding, context: &SessionCo
         script,
         binding,
         context,
-        names: Names { columns: binding.columns.clone(), ..Names::default() },
+        names: Names { columns: binding.columns.clone(), expressions: expressions(script, binding)?, ..Names::default() },
         clauses: BTreeMap::new(),
         lines: BTreeMap::new(),
         schemas: BTreeMap::new(),
@@ -83,6 +86,23 @@ pub(crate) async fn bind(script: &Script, binding: &Binding, context: &SessionCo
         binder.statement(stated).await?;
     }
     binder.finish().await
+}
+
+/// The command line's expressions, parsed.
+fn expressions(script: &Script, binding: &Binding) -> Bind<BTreeMap<String, Vec<Expr>>> {
+    let parsed = |(name, texts): (&String, &Vec<String>)| {
+        let parse = |text: &String| {
+            let parser = Parser::new(&GenericDialect {}).try_with_sql(text);
+            let parsed = parser.and_then(|mut parser| {
+                let expr = parser.parse_expr()?;
+                parser.expect_token(&Token::EOF)?;
+                Ok(expr)
+            });
+            parsed.map_err(|e| script.error(1, format!("{text:?} is no expression: {e}")))
+        };
+        Ok((name.clone(), texts.iter().map(parse).collect::<Result<_, _>>()?))
+    };
+    binding.expressions.iter().map(parsed).collect()
 }
 
 /// Makes the schemas of scripts known to a session.
@@ -233,7 +253,8 @@ impl Binder<'_> {
         let plan = plan.map_err(|e| error(e.strip_backtrace()))?;
         let Some(input) = plan.inputs().first().copied() else { return Err(error("a table needs columns".to_owned())) };
         let mut fields: Vec<Field> = Vec::new();
-        for field in canonical(input.schema().as_arrow()).fields() {
+        let written = |field: &&Arc<Field>| !self.names.expressions.contains_key(field.name());
+        for field in canonical(input.schema().as_arrow()).fields().iter().filter(written) {
             for column in self.names.column(field.name(), &[]) {
                 if fields.iter().any(|known| *known.name() == column) {
                     continue;

@@ -47,6 +47,8 @@ pub struct Binding {
     pub inputs: BTreeMap<String, SchemaRef>,
     /// Columns of the script that the command line replaces, each by others; a column replaced by none is left out.
     pub columns: BTreeMap<String, Vec<String>>,
+    /// SQL over the columns of an input for which a name of the script stands: one expression, or as many arguments.
+    pub expressions: BTreeMap<String, Vec<String>>,
     /// Values of `param` in place of the script's.
     pub params: BTreeMap<String, Literal>,
     /// Whether sketches stand in for id sets.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetQuantifier,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetQuantifier,
     TableFactor, TableWithJoins, Value, visit_expressions_mut,
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Names {
     pub relations: BTreeMap<String, Relation>,
     /// Columns that the command line replaces, each by others; by none leaves it out.
     pub columns: BTreeMap<String, Vec<String>>,
+    /// Expressions that names stand for.
+    pub expressions: BTreeMap<String, Vec<Expr>>,
     /// The one row of `param`, as literals.
     pub params: BTreeMap<String, Expr>,
 }
@@ -77,6 +79,15 @@ impl Names {
 
     fn expression(&self, expr: &mut Expr) {
         match expr {
+            Expr::Function(function) => {
+                if let FunctionArguments::List(list) = &mut function.args {
+                    let args = std::mem::take(&mut list.args);
+                    list.args = args.into_iter().flat_map(|arg| self.argument(arg)).collect();
+                }
+            }
+            Expr::Identifier(name) if let Some([one]) = self.expressions.get(&name.value).map(Vec::as_slice) => {
+                *expr = Expr::Nested(Box::new(one.clone()));
+            }
             Expr::Subquery(query) => {
                 if let Some(literal) = self.param(query) {
                     *expr = literal;
@@ -106,6 +117,16 @@ impl Names {
             }
             _ => {}
         }
+    }
+
+    /// An argument, or those it stands for.
+    fn argument(&self, arg: FunctionArg) -> Vec<FunctionArg> {
+        let stands = match &arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name))) => self.expressions.get(&name.value),
+            _ => None,
+        };
+        let unnamed = |expr: &Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr.clone()));
+        stands.map_or_else(|| vec![arg.clone()], |expressions| expressions.iter().map(unnamed).collect())
     }
 
     /// `(select NAME from param)` as a literal.

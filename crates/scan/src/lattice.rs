@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 
+use crate::bottom::Bottom;
 use crate::ids::{self, IdSet};
 use crate::sketch::Sketch;
 use crate::texts::TextSet;
@@ -22,6 +23,8 @@ pub(crate) enum Lattice {
     Sketch,
     /// Union of text sets.
     TextSet,
+    /// The k least hashes.
+    Bottom,
     /// The least value.
     Least,
     /// The greatest value.
@@ -35,9 +38,10 @@ impl Lattice {
             "id_set" if approximate => Ok(Lattice::Sketch),
             "id_set" => Ok(Lattice::IdSet),
             "text_set" => Ok(Lattice::TextSet),
+            "bottom" => Ok(Lattice::Bottom),
             "least" => Ok(Lattice::Least),
             "greatest" => Ok(Lattice::Greatest),
-            other => Err(format!("{other} is no lattice: id_set, text_set, least, greatest are")),
+            other => Err(format!("{other} is no lattice: id_set, text_set, bottom, least, greatest are")),
         }
     }
 
@@ -48,6 +52,7 @@ impl Lattice {
             Lattice::IdSet => binaries(column)?.map(|bytes| Ok(Value::Ids(IdSet::decode(bytes)?))).collect(),
             Lattice::Sketch => binaries(column)?.map(|bytes| Ok(Value::Sketch(Sketch::decode(bytes)?))).collect(),
             Lattice::TextSet => binaries(column)?.map(|bytes| Ok(Value::Texts(TextSet::decode(bytes)?))).collect(),
+            Lattice::Bottom => binaries(column)?.map(|bytes| Ok(Value::Bottom(Bottom::decode(bytes)?))).collect(),
             Lattice::Least | Lattice::Greatest => (0..column.len()).map(register).collect(),
         }
     }
@@ -58,6 +63,7 @@ impl Lattice {
             (Lattice::IdSet, Value::Ids(set)) => set.merge(binary(column, row)?),
             (Lattice::Sketch, Value::Sketch(sketch)) => sketch.merge(binary(column, row)?),
             (Lattice::TextSet, Value::Texts(set)) => set.merge(binary(column, row)?),
+            (Lattice::Bottom, Value::Bottom(set)) => set.merge(binary(column, row)?),
             (Lattice::Least | Lattice::Greatest, Value::Register(held)) => {
                 let new = ScalarValue::try_from_array(column, row)?;
                 let wanted = if self == Lattice::Least { Ordering::Less } else { Ordering::Greater };
@@ -77,6 +83,7 @@ pub(crate) enum Value {
     Ids(IdSet),
     Sketch(Sketch),
     Texts(TextSet),
+    Bottom(Bottom),
     Register(ScalarValue),
 }
 
@@ -87,6 +94,7 @@ impl Value {
             Value::Ids(set) => set.bytes(),
             Value::Sketch(sketch) => sketch.bytes(),
             Value::Texts(set) => set.bytes(),
+            Value::Bottom(set) => set.bytes(),
             Value::Register(value) => value.size(),
         }
     }
@@ -97,7 +105,7 @@ impl Value {
 pub(crate) enum Detail {
     /// The whole value, which can be merged again.
     Whole,
-    /// What its readers in `next` need: what counts a set of ids, constant in size; the texts, as they are listed.
+    /// What its readers in `next` need: what counts a set of ids, constant in size; texts and hashes themselves.
     Summary,
 }
 
@@ -112,6 +120,7 @@ pub(crate) fn column<'a>(values: impl Iterator<Item = &'a Value>, kind: &DataTyp
             (Value::Sketch(sketch), Detail::Whole) => binaries.append_value(sketch.encode()),
             (Value::Sketch(sketch), Detail::Summary) => binaries.append_value(sketch.count().to_le_bytes()),
             (Value::Texts(set), _) => binaries.append_value(set.encode()),
+            (Value::Bottom(set), _) => binaries.append_value(set.encode()),
             (Value::Register(value), _) => registers.push(value.clone()),
         }
     }

@@ -8,6 +8,7 @@
 
 mod bind;
 mod binding;
+mod bottom;
 mod bucket;
 mod clause;
 mod compact;
@@ -23,6 +24,7 @@ mod index;
 mod lattice;
 mod lookup;
 mod lookup_rule;
+mod sample;
 mod scan;
 mod script;
 mod sketch;
@@ -31,12 +33,14 @@ mod state;
 mod table;
 mod texts;
 mod touches;
+mod unit;
 
 pub use bind::{Input, Output};
 pub use binding::{Binding, Literal, TIME};
 pub use bucket::unshared;
 pub use credit::Model;
 pub use door::Door;
+pub use sample::{CELLS, Chosen, SampleError, Sampling};
 pub use scan::{Batch, Limits, Scan, Stepped};
 pub use script::{Script, ScriptError};
 pub use sketch::RELATIVE_ERROR;

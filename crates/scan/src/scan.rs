@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::datasource::ViewTable;
+use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -25,9 +25,10 @@ use datafusion::sql::sqlparser::ast::Query;
 
 use crate::bind::{Bound, Input, Output, bind, register_schemas, register_view};
 use crate::binding::Binding;
+use crate::bottom::{bottom, bottom_edge};
 use crate::credits::{credits, sources};
 use crate::functions::{id_count, id_set};
-use crate::lattice::Detail;
+use crate::lattice::{Detail, Lattice};
 use crate::lookup_rule::KeyLookupRule;
 use crate::script::{Script, ScriptError};
 use crate::slot::Filling;
@@ -35,6 +36,7 @@ use crate::state::State;
 use crate::table::{Layout, Merged};
 use crate::texts::{text_list, text_set};
 use crate::touches::touches;
+use crate::unit::{cell, split, unit_hash};
 
 /// What a step reads.
 pub enum Batch {
@@ -61,6 +63,9 @@ pub struct Stepped {
     pub deltas: BTreeMap<String, Vec<RecordBatch>>,
     /// What the merges did.
     pub merged: BTreeMap<String, Merged>,
+    /// Over tables, where state stays empty: what those tables of it would be that outputs read after the merge, and
+    /// that are small.
+    pub next: BTreeMap<String, Vec<RecordBatch>>,
 }
 
 /// A script bound to its inputs.
@@ -184,7 +189,7 @@ impl Scan {
         let merged = self.merge(&mut filling, &deltas)?;
         let filling = Arc::new(filling);
         outputs.extend(self.run_outputs(&filling, true).await?);
-        Ok((unshare(filling)?.state, Stepped { outputs, deltas, merged }))
+        Ok((unshare(filling)?.state, Stepped { outputs, deltas, merged, next: BTreeMap::new() }))
     }
 
     async fn run(&self, plan: &Arc<dyn ExecutionPlan>, filling: &Arc<Filling>) -> Result<Vec<RecordBatch>> {
@@ -252,15 +257,32 @@ impl Scan {
         for (name, layout) in &self.layouts {
             register(&context, &format!("state.{name}"), nothing(&layout.schema)?)?;
         }
+        let mut next = BTreeMap::new();
         for (name, query) in &self.views {
             register_view(&context, name, query).await?;
+            if let Some(table) = name.strip_prefix("next.").filter(|table| self.is_small(table)) {
+                // Read by several plans, and worked out once.
+                let name = TableReference::parse_str(name);
+                let rows = context.table(name.clone()).await?.collect().await?;
+                let schema = rows.first().map_or_else(|| self.layouts[table].schema.clone(), RecordBatch::schema);
+                context.deregister_table(name.clone())?;
+                context.register_table(name, Arc::new(MemTable::try_new(schema, vec![rows.clone()])?))?;
+                next.insert(table.to_owned(), rows);
+            }
         }
         let mut outputs = BTreeMap::new();
         for output in &self.outputs {
             let plan = plan(&context, &format!("timed.{}", output.name)).await?;
             outputs.insert(output.name.clone(), execute_stream(plan, context.task_ctx())?);
         }
-        Ok(Stepped { outputs, deltas: BTreeMap::new(), merged: BTreeMap::new() })
+        Ok(Stepped { outputs, deltas: BTreeMap::new(), merged: BTreeMap::new(), next })
+    }
+}
+
+impl Scan {
+    /// Whether a table of state is small by what it holds: the k least of some cells, and counts.
+    fn is_small(&self, table: &str) -> bool {
+        self.layouts.get(table).is_some_and(|layout| layout.lattices.iter().any(|(_, lattice)| *lattice == Lattice::Bottom))
     }
 }
 
@@ -315,6 +337,10 @@ fn session(
     context.register_udaf(touches());
     context.register_udf(credits());
     context.register_udf(sources());
+    context.register_udaf(bottom());
+    for function in [bottom_edge(), unit_hash(), cell(), split()] {
+        context.register_udf(function);
+    }
     context.register_udaf(text_set());
     context.register_udf(text_list());
     context

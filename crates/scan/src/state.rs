@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::error::Result;
 
+use crate::lattice::Detail;
 use crate::table::{Layout, Merged, Table};
 
 /// Everything that one step leaves to the next.
@@ -36,6 +37,17 @@ impl State {
     pub fn restore(&mut self, name: &str, rows: &RecordBatch) -> Result<Merged> {
         let Some(table) = self.tables.get_mut(name) else { return Ok(Merged::default()) };
         table.merge(rows, &mut Vec::new())
+    }
+
+    /// All rows of a table; of sets of ids what counts them.
+    ///
+    /// # Errors
+    /// None for a table of this script.
+    pub fn summary(&self, name: &str) -> Result<Vec<RecordBatch>> {
+        let Some(table) = self.tables.get(name) else { return Ok(Vec::new()) };
+        let found = table.all();
+        let columns = (0..table.schema().fields().len()).map(|column| table.gather(column, &found, Detail::Summary));
+        Ok(vec![RecordBatch::try_new(table.schema().clone(), columns.collect::<Result<_>>()?)?])
     }
 
     /// Drops what no row at `before` (microseconds) or later can meet; answers how many rows.

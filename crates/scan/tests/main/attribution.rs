@@ -23,7 +23,7 @@ async fn attribute() -> Scan {
             ("lookback".to_owned(), Literal::Interval(LOOKBACK)),
             ("model".to_owned(), Literal::Text("last,first,linear".to_owned())),
         ]),
-        approximate: false,
+        ..Binding::default()
     };
     let text = include_str!("../../../../sql/attribute.sql");
     Scan::new(&Script::parse("attribute", text).unwrap(), &binding).await.unwrap_or_else(|e| panic!("{e}"))

@@ -12,7 +12,8 @@ use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use scan::{Batch, Binding, Limits, Literal, Scan, Script, State};
+use quota::Rules;
+use scan::{Batch, Binding, CELLS, Limits, Literal, Sampling, Scan, Script, State};
 
 use crate::events::{DELAY, Event, MINUTE, batch, events, positioned, schema, seeded, shuffle};
 
@@ -25,6 +26,8 @@ struct Job {
     scan: Scan,
     inputs: &'static [&'static str],
     schema: SchemaRef,
+    /// How its candidates become a sample.
+    sampling: Option<Sampling>,
 }
 
 /// A script, from `RESCAN_SQL` where a broken one is to be tried.
@@ -56,7 +59,28 @@ async fn jobs() -> Vec<Job> {
     jobs.push(job("attribute within", attribute, pair, schema(), &params, &[("subject", &["country"])]).await);
     let ingest = &script("ingest");
     jobs.push(job("ingest", ingest, &["events"], positioned(), &[], &[]).await);
+    jobs.push(sample("stratify", "max_size = 6\n[[rule]]\nstrata = ['country']\nmax_each = 2", "event_id").await);
+    let negatives = "[[rule]]\nstrata = ['country']\n[negatives]\npositive = 'video_id = 1'\nper_positive = 1.5";
+    jobs.push(sample("stratify negatives", negatives, "event_id").await);
+    jobs.push(sample("stratify units", "max_size = 3", "request_id").await);
     jobs
+}
+
+async fn sample(name: &str, rules: &str, unit: &str) -> Job {
+    let sampling = Sampling { rules: Rules::parse(rules).unwrap(), relax: false };
+    let positive = sampling.rules.negatives.as_ref().map_or("false", |negatives| &negatives.positive);
+    let params = [("most", Literal::Integer(sampling.most() as i64)), ("whole", Literal::Bool(true))];
+    let expressions = [("unit", vec![unit.to_owned()]), ("positive", vec![positive.to_owned()]), ("stratum", sampling.strata())];
+    let binding = Binding {
+        inputs: BTreeMap::from([("events".to_owned(), schema())]),
+        columns: BTreeMap::from([("split".to_owned(), Vec::new())]),
+        expressions: expressions.into_iter().map(|(name, texts)| (name.to_owned(), texts)).collect(),
+        params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        approximate: false,
+    };
+    let script = Script::parse(name, &script("stratify")).unwrap();
+    let scan = Scan::new(&script, &binding).await.unwrap_or_else(|e| panic!("{e}"));
+    Job { name: name.to_owned(), scan, inputs: &["events"], schema: schema(), sampling: Some(sampling) }
 }
 
 async fn job(
@@ -74,10 +98,10 @@ async fn job(
             .map(|(name, list)| ((*name).to_owned(), list.iter().map(|c| (*c).to_owned()).collect()))
             .collect(),
         params: params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-        approximate: false,
+        ..Binding::default()
     };
     let scan = Scan::new(&Script::parse(name, sql).unwrap(), &binding).await.unwrap_or_else(|e| panic!("{e}"));
-    Job { name: name.to_owned(), scan, inputs, schema }
+    Job { name: name.to_owned(), scan, inputs, schema, sampling: None }
 }
 
 type Rows = BTreeMap<String, Vec<RecordBatch>>;
@@ -107,11 +131,12 @@ impl Job {
                 state.expire(newest.saturating_sub(DELAY));
             }
         }
-        self.standing(&out)
+        self.standing(&out, &state.summary(CELLS).unwrap())
     }
 
     /// What stands of the outputs, hour by hour, as text.
-    fn standing(&self, out: &Rows) -> String {
+    fn standing(&self, out: &Rows, cells: &[RecordBatch]) -> String {
+        let chosen = self.sampling.as_ref().map(|sampling| sampling.choose(cells).unwrap());
         let mut text = String::new();
         for output in self.scan.outputs() {
             let mut hours: BTreeMap<i64, Vec<RecordBatch>> = BTreeMap::new();
@@ -127,7 +152,14 @@ impl Job {
                 }
             }
             for (hour, rows) in hours {
-                let rows = output.compact(&rows).unwrap();
+                let rows = match &chosen {
+                    None => output.compact(&rows).unwrap(),
+                    Some(chosen) => {
+                        let kept: Vec<RecordBatch> = rows.iter().map(|rows| chosen.keep(rows).unwrap()).collect();
+                        let rows = output.compact(&kept).unwrap();
+                        rows.iter().map(|rows| chosen.weigh(rows).unwrap()).collect()
+                    }
+                };
                 if !rows.is_empty() {
                     text += &format!("{} {hour}\n{}\n", output.name, pretty_format_batches(&rows).unwrap());
                 }
@@ -151,7 +183,7 @@ impl Job {
         for (name, stream) in stepped.outputs {
             out.insert(name, stream.try_collect().await.unwrap());
         }
-        self.standing(&out)
+        self.standing(&out, stepped.next.get(CELLS).map(Vec::as_slice).unwrap_or_default())
     }
 }
 
@@ -229,7 +261,7 @@ fn resume() {
                 deltas.into_iter().flat_map(|(name, rows)| rows.into_iter().map(move |rows| (name.clone(), rows))),
             );
         }
-        (job.reference(events).await, job.standing(&out))
+        (job.reference(events).await, job.standing(&out, &state.summary(CELLS).unwrap()))
     });
 }
 
@@ -247,8 +279,8 @@ fn merge() {
                 state.restore(name, rows).unwrap();
             }
         }
-        job.step(state, &[there.as_slice(), rest].concat(), &mut out).await;
-        (job.reference(events).await, job.standing(&out))
+        let (state, _) = job.step(state, &[there.as_slice(), rest].concat(), &mut out).await;
+        (job.reference(events).await, job.standing(&out, &state.summary(CELLS).unwrap()))
     });
 }
 
@@ -257,7 +289,7 @@ fn merge() {
 fn merge_of_outputs() {
     law("merge of outputs", async |job, events, _| {
         let region = |event: &Event| match job.name.as_str() {
-            "ingest" => event.event_id.bytes().last(),
+            "ingest" | "stratify" | "stratify negatives" => event.event_id.bytes().last(),
             "join on two" | "attribute" | "attribute within" => {
                 event.country.as_ref().and_then(|name| name.bytes().last())
             }
@@ -267,10 +299,14 @@ fn merge_of_outputs() {
         };
         let (here, there): (Vec<_>, Vec<_>) =
             events.iter().cloned().partition(|event| region(event).is_none_or(|byte| byte % 2 == 0));
-        let mut out = Rows::new();
-        job.step(job.scan.empty(), &here, &mut out).await;
-        job.step(job.scan.empty(), &there, &mut out).await;
-        (job.reference(events).await, job.standing(&out))
+        let (mut state, mut out) = (job.scan.empty(), Rows::new());
+        for region in [&here, &there] {
+            let (_, deltas) = job.step(job.scan.empty(), region, &mut out).await;
+            for (name, rows) in deltas.iter().flat_map(|(name, rows)| rows.iter().map(move |rows| (name, rows))) {
+                state.restore(name, rows).unwrap();
+            }
+        }
+        (job.reference(events).await, job.standing(&out, &state.summary(CELLS).unwrap()))
     });
 }
 

@@ -1,0 +1,147 @@
+//! `stratify` from outside: the same sample however rows are laid out and read, samples that nest, rules that cannot be
+//! met.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::workdir::Workdir;
+
+/// Made-up impressions, and what ingest keeps of them.
+fn made() -> Workdir {
+    let dir = Workdir::new();
+    dir.generate("--hours 3 --impressions-per-hour 2000 --late 0 --malformed 0 --duplicates 0");
+    dir.ok("ingest --in raw/impressions.jsonl --schema impressions --out archive");
+    dir
+}
+
+fn manifest(dir: &Workdir, out: &str) -> Value {
+    serde_json::from_str(&dir.read(&format!("{out}/_rescan/sample.json"))).unwrap()
+}
+
+fn ids(dir: &Workdir, out: &str) -> BTreeSet<String> {
+    dir.rows(out).iter().map(|row| row["event_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn any_layout_and_any_number_of_threads_give_one_sample() {
+    let dir = made();
+    let lines: Vec<String> = dir.read("raw/impressions.jsonl").lines().map(str::to_owned).collect();
+    let mut found = BTreeSet::new();
+    for layout in 0..50 {
+        // Files of different sizes, their rows in another order each time.
+        let files = 1 + layout % 7;
+        let mut shuffled = lines.clone();
+        let length = shuffled.len();
+        (0..length).for_each(|at| shuffled.swap(at, (at * 7919 + layout * 104_729) % length));
+        let name = format!("layout-{layout}");
+        std::fs::create_dir(dir.path(&name)).unwrap();
+        for (number, part) in shuffled.chunks(length / files + 1).enumerate() {
+            dir.write(&format!("{name}/{number}.jsonl"), part.join("\n"));
+        }
+        let threads = [1, 2, 3, 8][layout % 4];
+        let rows = [777, 50_000][layout % 2];
+        dir.ok(&format!(
+            "stratify --in {name} --schema impressions --size 300 --strata country,device --watermark-delay 4h \
+             --threads {threads} --max-rows {rows} --out out-{layout}"
+        ));
+        found.insert(manifest(&dir, &format!("out-{layout}"))["content"].to_string());
+    }
+    for threads in [1, 2, 3, 8] {
+        let out = format!("batch-{threads}");
+        dir.ok(&format!("stratify --in archive --size 300 --strata country,device --threads {threads} --out {out}"));
+        found.insert(manifest(&dir, &out)["content"].to_string());
+    }
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found.first().unwrap().contains("300"), "{found:?}");
+}
+
+#[test]
+fn samples_nest() {
+    let dir = made();
+    let sample = |size: usize| {
+        dir.ok(&format!("stratify --in archive --size {size} --out sample-{size}"));
+        ids(&dir, &format!("sample-{size}"))
+    };
+    let (small, middle, large) = (sample(60), sample(300), sample(1200));
+    assert_eq!((small.len(), middle.len(), large.len()), (60, 300, 1200));
+    assert!(small.is_subset(&middle) && middle.is_subset(&large));
+    dir.ok("stratify --in archive --size 60 --seed 1 --out other");
+    assert_ne!(ids(&dir, "other"), small);
+}
+
+#[test]
+fn units_are_whole_and_in_one_split() {
+    let dir = made();
+    dir.ok("stratify --in archive --size 40 --unit profile_id --split train=0.5,val=0.25,test=0.25 --out out");
+    let unit = |row: &Value| row["profile_id"].as_i64().unwrap();
+    let chosen = dir.rows("out");
+    let units: BTreeSet<i64> = chosen.iter().map(unit).collect();
+    assert_eq!(units.len(), 40);
+    let of_units = dir.rows("archive").iter().filter(|row| units.contains(&unit(row))).count();
+    assert_eq!(chosen.len(), of_units);
+    let splits: BTreeSet<(i64, &str)> = chosen.iter().map(|row| (unit(row), row["split"].as_str().unwrap())).collect();
+    assert_eq!(splits.len(), 40);
+    assert_eq!(splits.iter().map(|(_, split)| split).collect::<BTreeSet<_>>().len(), 3);
+    // A profile is seen in more than one row of the screen.
+    let torn = dir.run("stratify --in archive --size 40 --unit profile_id --strata row --out torn");
+    assert_eq!(torn.code, Some(65), "{}", torn.err);
+    assert!(torn.err.contains("more than one stratum"), "{}", torn.err);
+    assert!(dir.rows("torn").is_empty());
+}
+
+#[test]
+fn rules_that_cannot_be_met_are_named_and_nothing_is_written() {
+    let dir = made();
+    dir.write("rules.toml", "size = 100\n[[rule]]\nname = 'big'\nstrata = ['country']\nmin = { US = 80, BR = 40 }\npriority = 2\n");
+    for source in ["archive", "raw/impressions.jsonl --schema impressions --watermark-delay 4h"] {
+        let ran = dir.run(&format!("stratify --in {source} --rules rules.toml --out out"));
+        assert_eq!(ran.code, Some(65), "{}", ran.err);
+        assert!(ran.err.contains("big") && ran.err.contains("US") && ran.err.contains("--relax"), "{}", ran.err);
+        assert!(dir.files("out").is_empty(), "{:?}", dir.files("out"));
+    }
+    dir.ok("stratify --in archive --rules rules.toml --relax --out relaxed");
+    assert_eq!(dir.rows("relaxed").len(), 100);
+    assert!(!manifest(&dir, "relaxed")["relaxed"].as_array().unwrap().is_empty());
+    let wrong = [("siz = 3", "size"), ("[[rule]]\nstrata = ['nothing']\nmin_each = 1", "nothing"), ("size = -1", "size")];
+    for (rules, named) in wrong {
+        dir.write("wrong.toml", rules);
+        let ran = dir.run("stratify --in archive --rules wrong.toml --out wrong");
+        assert!(ran.code == Some(78) && ran.err.contains(named), "{:?} {}", ran.code, ran.err);
+    }
+}
+
+#[test]
+fn weights_give_back_the_whole() {
+    let dir = made();
+    dir.write(
+        "rules.toml",
+        "[[rule]]\nstrata = ['country']\n[negatives]\npositive = 'rank = 1'\nper_positive = 3\n",
+    );
+    dir.ok("stratify --in archive --rules rules.toml --out out");
+    let all = dir.rows("archive");
+    let chosen = dir.rows("out");
+    let positive = |row: &&Value| row["rank"] == 1;
+    assert_eq!(chosen.iter().filter(positive).count(), all.iter().filter(positive).count());
+    let weights: f64 = chosen.iter().map(|row| row["weight"].as_f64().unwrap()).sum();
+    assert!((weights - all.len() as f64).abs() < 1e-6, "{weights} for {}", all.len());
+    assert!(chosen.len() < all.len() && chosen.iter().filter(positive).all(|row| row["weight"] == 1.0));
+}
+
+#[test]
+fn batch_and_stream_agree_and_inspect_sees_what_was_touched() {
+    let dir = made();
+    dir.write("rules.toml", "size = 500\n[[rule]]\nstrata = ['device']\nshare = { tv = 0.4, other = 0.6 }\n");
+    dir.ok("stratify --in archive --rules rules.toml --out batch");
+    dir.ok("stratify --in archive --replay --max-rows 777 --rules rules.toml --out stream");
+    let same = dir.run("reconcile --batch batch --stream stream");
+    assert!(same.code == Some(0) && same.err.contains(" 0 differences"), "{}", same.err);
+    assert_eq!(manifest(&dir, "batch")["content"], manifest(&dir, "stream")["content"]);
+    assert_eq!(dir.rows("batch").iter().filter(|row| row["device"] == "tv").count(), 200);
+    assert!(dir.ok("stratify --in archive --rules rules.toml --out batch").err.contains("up to date"));
+    assert!(dir.ok("inspect batch").out.contains("sample verified"));
+    let hour = dir.files("batch").into_iter().find(|file| file.ends_with(".parquet")).unwrap();
+    std::fs::remove_file(dir.path(&format!("batch/{hour}"))).unwrap();
+    let touched = dir.run("inspect batch");
+    assert_eq!(touched.code, Some(65), "{}", touched.err);
+}

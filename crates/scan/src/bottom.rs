@@ -1,0 +1,222 @@
+//! The k least: the lattice that samples. Of all hashes that were ever put in, the k least stay, so its merge is union
+//! and forgetting, and a smaller sample lies in a larger one (KMV; Bar-Yossef et al. 2002, Cohen and Kaplan 2007).
+//!
+//! As a column value it is binary: k as `u64`, then the hashes, ascending, each a `u64`, big-endian. Scripts make it by
+//! `bottom(hash, k)` and read the greatest hash that still counts by `bottom_edge(set)`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
+use arrow::datatypes::{DataType, UInt64Type};
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, TypeSignature, Volatility,
+};
+
+/// The least of some hashes, at most k of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Bottom {
+    most: u64,
+    least: BTreeSet<u64>,
+    /// Nothing above this counts any more.
+    edge: u64,
+}
+
+impl Bottom {
+    fn new(most: u64) -> Bottom {
+        Bottom { most, least: BTreeSet::new(), edge: if most == 0 { 0 } else { u64::MAX } }
+    }
+
+    /// From a column value.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Bottom> {
+        let (most, hashes) = parts(bytes)?;
+        let mut set = Bottom::new(most);
+        hashes.for_each(|hash| set.insert(hash));
+        Ok(set)
+    }
+
+    /// Union with a column value.
+    pub(crate) fn merge(&mut self, bytes: &[u8]) -> Result<()> {
+        let (most, hashes) = parts(bytes)?;
+        if self.least.is_empty() {
+            *self = Bottom::new(most);
+        }
+        hashes.for_each(|hash| self.insert(hash));
+        Ok(())
+    }
+
+    fn insert(&mut self, hash: u64) {
+        if hash > self.edge || !self.least.insert(hash) {
+            return;
+        }
+        if self.least.len() as u64 > self.most {
+            self.least.pop_last();
+        }
+        if self.least.len() as u64 == self.most {
+            self.edge = self.least.last().copied().unwrap_or(0);
+        }
+    }
+
+    /// The column value.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(8 + 8 * self.least.len());
+        bytes.extend_from_slice(&self.most.to_be_bytes());
+        self.least.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_be_bytes()));
+        bytes
+    }
+
+    /// The hashes, ascending.
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = u64> {
+        self.least.iter().copied()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.least.len()
+    }
+
+    /// Whether there may have been more than it holds.
+    pub(crate) fn is_full(&self) -> bool {
+        self.least.len() as u64 == self.most
+    }
+
+    /// Bytes on the heap, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.least.len() * 2 * size_of::<u64>()
+    }
+}
+
+/// k, and the hashes.
+fn parts(bytes: &[u8]) -> Result<(u64, impl Iterator<Item = u64>)> {
+    let broken =
+        || DataFusionError::Execution(format!("{} bytes are no bottom set: bottom(hash, k) makes one", bytes.len()));
+    let (most, hashes) = bytes.split_first_chunk::<8>().ok_or_else(broken)?;
+    let (hashes, rest) = hashes.as_chunks::<8>();
+    if rest.is_empty() { Ok((u64::from_be_bytes(*most), hashes.iter().map(|hash| u64::from_be_bytes(*hash)))) } else { Err(broken()) }
+}
+
+/// `bottom(hash, k)`: the k least hashes of a group; nulls are none.
+pub(crate) fn bottom() -> AggregateUDF {
+    let signature = Signature::exact(vec![DataType::UInt64, DataType::Int64], Volatility::Immutable);
+    AggregateUDF::new_from_impl(BottomFunction { signature })
+}
+
+/// `bottom_edge(set)`: the greatest hash that is in the set or could still come into it.
+pub(crate) fn bottom_edge() -> ScalarUDF {
+    let binary = TypeSignature::Exact(vec![DataType::Binary]);
+    ScalarUDF::new_from_impl(Edge { signature: Signature::new(binary, Volatility::Immutable) })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct BottomFunction {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for BottomFunction {
+    fn name(&self) -> &str {
+        "bottom"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Binary)
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(Bottom::new(0)))
+    }
+}
+
+/// One group's set. The engine keeps one for each group.
+impl Accumulator for Bottom {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        if self.least.is_empty()
+            && let ScalarValue::Int64(Some(most)) = ScalarValue::try_from_array(&values[1], 0)?
+        {
+            *self = Bottom::new(most.unsigned_abs());
+        }
+        values[0].as_primitive::<UInt64Type>().iter().flatten().for_each(|hash| self.insert(hash));
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        states[0].as_binary::<i32>().iter().flatten().try_for_each(|set| self.merge(set))
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(ScalarValue::Binary(Some(self.encode())))
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Bottom>() + self.bytes()
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Edge {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Edge {
+    fn name(&self) -> &str {
+        "bottom_edge"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::UInt64)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let sets = args.args[0].to_array(args.number_rows)?;
+        let sets = sets.as_binary::<i32>();
+        let edge = |set: Option<&[u8]>| set.map(|set| Ok(Bottom::decode(set)?.edge)).transpose();
+        let edges: Result<UInt64Array> = sets.iter().map(edge).collect();
+        Ok(ColumnarValue::Array(Arc::new(edges?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(most: u64, hashes: &[u64]) -> Bottom {
+        let mut set = Bottom::new(most);
+        hashes.iter().for_each(|hash| set.insert(*hash));
+        set
+    }
+
+    #[test]
+    fn the_least_stay_whatever_the_order_and_repetition() {
+        for hashes in [[5, 1, 9, 3, 1, 7], [1, 1, 3, 5, 7, 9], [9, 7, 5, 3, 1, 1]] {
+            let set = of(3, &hashes);
+            assert_eq!(set.hashes().collect::<Vec<_>>(), [1, 3, 5]);
+            assert_eq!((set.edge, set.is_full()), (5, true));
+        }
+        assert_eq!((of(3, &[4]).edge, of(3, &[4]).is_full()), (u64::MAX, false));
+        assert_eq!((of(0, &[0, 4]).len(), of(0, &[4]).edge), (0, 0));
+    }
+
+    #[test]
+    fn merging_parts_gives_the_whole() {
+        let mut merged = Bottom::decode(&of(2, &[8, 2]).encode()).unwrap();
+        merged.merge(&of(2, &[5, 1]).encode()).unwrap();
+        merged.merge(&of(2, &[8, 2]).encode()).unwrap();
+        assert_eq!(merged.hashes().collect::<Vec<_>>(), [1, 2]);
+        assert!(Bottom::decode(&[0; 9]).is_err());
+    }
+}

@@ -1,0 +1,170 @@
+//! What scripts of sampling call: `unit_hash(unit, seed)`, `cell(positive, stratum, …)` and `split(unit, seed, splits)`.
+//!
+//! The hash is frozen: a sample drawn today is drawn again in ten years. It is XXH3-64, seeded, of the unit as text; see
+//! the test vectors below.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt64Array};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use quota::Splits;
+use twox_hash::XxHash3_64;
+
+/// `unit_hash(unit, seed)`: a 64-bit number that stands for a unit of sampling; a null unit is the text `null`.
+pub(crate) fn unit_hash() -> ScalarUDF {
+    ScalarUDF::new_from_impl(Function { kind: Kind::Hash, signature: Signature::any(2, Volatility::Immutable) })
+}
+
+/// `cell(positive, stratum, …)`: the combination of strata that a row is in, apart for positives and others.
+pub(crate) fn cell() -> ScalarUDF {
+    ScalarUDF::new_from_impl(Function { kind: Kind::Cell, signature: Signature::variadic_any(Volatility::Immutable) })
+}
+
+/// `split(unit, seed, 'train=0.8,test=0.2')`: the split that a unit is in, whatever its strata; null without splits.
+pub(crate) fn split() -> ScalarUDF {
+    ScalarUDF::new_from_impl(Function { kind: Kind::Split, signature: Signature::any(3, Volatility::Immutable) })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Hash,
+    Cell,
+    Split,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Function {
+    kind: Kind,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        match self.kind {
+            Kind::Hash => "unit_hash",
+            Kind::Cell => "cell",
+            Kind::Split => "split",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(if self.kind == Kind::Hash { DataType::UInt64 } else { DataType::Utf8View })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let text = |arg: &ColumnarValue| Ok(cast(&arg.to_array(args.number_rows)?, &DataType::Utf8View)?);
+        let array: ArrayRef = match self.kind {
+            Kind::Hash => {
+                let seed = seed(&args.args[1])?;
+                let units = text(&args.args[0])?;
+                Arc::new(units.as_string_view().iter().map(|unit| Some(hashed(unit, seed))).collect::<UInt64Array>())
+            }
+            Kind::Split => splits(&text(&args.args[0])?, seed(&args.args[1])?, &args.args[2])?,
+            Kind::Cell => {
+                let strata = args.args[1..].iter().map(text).collect::<Result<Vec<_>>>()?;
+                cells(&args.args[0].to_array(args.number_rows)?, &strata)?
+            }
+        };
+        Ok(ColumnarValue::Array(array))
+    }
+}
+
+fn hashed(unit: Option<&str>, seed: u64) -> u64 {
+    XxHash3_64::oneshot_with_seed(seed, unit.unwrap_or("null").as_bytes())
+}
+
+fn seed(value: &ColumnarValue) -> Result<u64> {
+    match value {
+        ColumnarValue::Scalar(ScalarValue::Int64(Some(seed))) => Ok(seed.cast_unsigned()),
+        _ => Err(DataFusionError::Plan("a seed is an integer".to_owned())),
+    }
+}
+
+/// Another hash than the one that chooses: the least of that one are not spread over all splits.
+fn splits(units: &ArrayRef, seed: u64, splits: &ColumnarValue) -> Result<ArrayRef> {
+    let text = match splits {
+        ColumnarValue::Scalar(ScalarValue::Utf8View(Some(text)) | ScalarValue::Utf8(Some(text))) => text,
+        _ => return Err(DataFusionError::Plan("the splits are a text: 'train=0.8,test=0.2'".to_owned())),
+    };
+    if text.is_empty() {
+        return Ok(arrow::array::new_null_array(&DataType::Utf8View, units.len()));
+    }
+    let splits = Splits::parse(text).map_err(|e| DataFusionError::Plan(e.to_string()))?;
+    let of = |unit| Some(splits.of(hashed(unit, !seed)));
+    Ok(Arc::new(units.as_string_view().iter().map(of).collect::<StringViewArray>()))
+}
+
+/// `+` or `-`, then of each stratum its length, `:` and its label: every combination has a text of its own.
+fn cells(positive: &ArrayRef, strata: &[ArrayRef]) -> Result<ArrayRef> {
+    let positive = cast(positive, &DataType::Boolean)?;
+    let positive = positive.as_boolean();
+    let strata: Vec<&StringViewArray> = strata.iter().map(|stratum| stratum.as_string_view()).collect();
+    let mut cells = StringViewBuilder::with_capacity(positive.len()).with_deduplicate_strings();
+    let mut cell = String::new();
+    for row in 0..positive.len() {
+        cell.clear();
+        cell.push(if positive.is_valid(row) && positive.value(row) { '+' } else { '-' });
+        for stratum in &strata {
+            let label = if stratum.is_valid(row) { stratum.value(row) } else { "null" };
+            write!(cell, "{}:{label}", label.len()).map_err(|e| DataFusionError::Internal(e.to_string()))?;
+        }
+        cells.append_value(&cell);
+    }
+    Ok(Arc::new(cells.finish()))
+}
+
+/// Whether a cell is of positives, and its labels.
+pub(crate) fn labels(cell: &str) -> Option<(bool, Vec<&str>)> {
+    let positive = match cell.as_bytes().first()? {
+        b'+' => true,
+        b'-' => false,
+        _ => return None,
+    };
+    let (mut rest, mut labels) = (&cell[1..], Vec::new());
+    while !rest.is_empty() {
+        let (length, tail) = rest.split_once(':')?;
+        let (label, tail) = tail.split_at_checked(length.parse().ok()?)?;
+        labels.push(label);
+        rest = tail;
+    }
+    Some((positive, labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_frozen() {
+        let vectors = [("", 0), ("e1", 0), ("e1", 7), ("0123456789abcdef0123456789abcdef", 0), ("null", u64::MAX)];
+        let hashes: Vec<String> =
+            vectors.into_iter().map(|(unit, seed)| format!("{:016x}", hashed(Some(unit), seed))).collect();
+        assert_eq!(hashes, ["", "", "", "", ""]);
+        assert_eq!(hashed(None, 3), hashed(Some("null"), 3));
+    }
+
+    #[test]
+    fn a_cell_is_read_back() {
+        let strata: Vec<ArrayRef> = vec![
+            Arc::new(StringViewArray::from_iter([Some("US"), None, Some("1:a")])),
+            Arc::new(StringViewArray::from_iter([Some(""), Some("tv"), Some("ü")])),
+        ];
+        let positive: ArrayRef = Arc::new(arrow::array::BooleanArray::from(vec![Some(true), None, Some(false)]));
+        let cells = cells(&positive, &strata).unwrap();
+        let read: Vec<_> = cells.as_string_view().iter().map(|cell| labels(cell.unwrap()).unwrap()).collect();
+        assert_eq!(
+            read,
+            [(true, vec!["US", ""]), (false, vec!["null", "tv"]), (false, vec!["1:a", "ü"])]
+        );
+        assert_eq!(labels("?"), None);
+    }
+}

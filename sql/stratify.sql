@@ -1,0 +1,48 @@
+-- stratify: of each stratum the units with the least hashes.
+--
+-- How many of each is decided at the end, from what there is: until then every row is kept that could still be among
+-- the `most` least of its cell, the combination of its strata. `unit`, `stratum` and `positive` stand for the columns
+-- and expressions of the command line and its rules.
+
+create schema batch;
+create schema state;
+create schema delta;
+create schema next;
+create schema output;
+
+create view param as select 0 as seed, 9223372036854775807 as most, '' as splits, false as whole;
+
+create table batch.events (event_id text, ts timestamp, unit text, stratum text, positive boolean);
+
+comment on table batch.events is 'time ts';
+
+create table state.cells (cell text, since timestamp, units bytea, least bytea);
+
+comment on table state.cells is 'key (cell, since), time since, keep interval ''3650000 days'',
+  merge units by id_set, merge least by bottom';
+
+create view marked as
+select *, unit_hash(unit, (select seed from param)) as _hash, cell(positive, stratum) as _cell,
+       split(unit, (select seed from param), (select splits from param)) as split
+from batch.events;
+
+create view delta.cells as
+select _cell as cell, timestamp '1970-01-01' as since, id_set(coalesce(cast(unit as text), 'null')) as units,
+       bottom(_hash, (select most from param)) as least
+from marked
+group by _cell
+union all
+-- Where units are kept whole: all of them, to see that none is in two cells.
+select '' as cell, timestamp '1970-01-01' as since, id_set(coalesce(cast(unit as text), 'null')) as units, bottom(_hash, 0) as least
+from marked
+where (select whole from param)
+having count(*) > 0;
+
+create view next.cells as select * from delta.cells;
+
+create view output.sample as
+select m.*
+from marked m
+join next.cells c on m._cell = c.cell and m._hash <= bottom_edge(c.least);
+
+comment on view output.sample is 'key (event_id, ts), time ts';
