@@ -1,5 +1,7 @@
 //! The nearest rules that can be met: what each clause has to give, the less important ones first.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 use crate::branch::{self, Goal};
@@ -28,9 +30,11 @@ type Piece = (i64, i64, Vec<(usize, f64)>);
 /// The clauses apart by how they enter a program.
 struct Elastic<'a> {
     problem: &'a Problem,
+    /// The total that proportions are of, if it is known.
+    total: Option<u64>,
     /// The clauses on each cell alone.
     singles: Vec<Vec<Single>>,
-    /// Bounds in rows, and of these which clause each is.
+    /// Bounds in rows, and of the first of these which clause each is; others must hold.
     fixed: Vec<Row>,
     fixed_as: Vec<usize>,
     /// Those that grow with a total that is not known.
@@ -59,35 +63,43 @@ impl Problem {
         Ok((x, gave.map(relaxed).collect()))
     }
 
-    /// Class after class, the most important first: the least rows by which its clauses are missed, given what those
-    /// before it are missed by; then, without a `size`, the most rows in all.
+    /// Numbers that miss the clauses by the least. Where proportions are of a total that no `size` sets, that total is
+    /// sought with proportions off by less than a row, and then the best is taken of it and its neighbours.
     fn bent(&self) -> Result<Vec<i64>, Unsettled> {
-        let size = self.size(&self.clauses());
-        let elastic = Elastic::of(self, size);
-        let supply: Vec<u64> = self.supply.iter().map(|supply| supply.unsigned_abs()).collect();
-        let all = supply.iter().sum();
-        let start = proportion::largest_remainder(size.unwrap_or(all).min(all), &supply);
-        let mut x: Vec<i64> = start.into_iter().map(u64::cast_signed).collect();
-        let mut missed = Vec::new();
-        let classes = 1 + self.demands.all.iter().map(|demand| demand.class).max().unwrap_or(0);
-        for class in 0..classes {
-            elastic.improve(&mut x, &missed, Some(class))?;
-            missed.push(elastic.missed(&x, class));
+        let all = self.clauses();
+        if let Some(size) = self.size(&all) {
+            return Ok(Elastic::of(self, Some(size)).bend(size)?.1);
         }
-        if size.is_none() {
-            elastic.improve(&mut x, &missed, None)?;
+        let supply: u64 = self.supply.iter().map(|supply| supply.unsigned_abs()).sum();
+        let (_, rough) = Elastic::of(self, None).bend(supply)?;
+        if all.iter().all(|at| self.scaled(*at).is_none()) {
+            return Ok(rough);
         }
-        Ok(x)
+        let near = rough.iter().sum::<i64>().unsigned_abs();
+        let totals = near.saturating_sub(NEIGHBOURS)..=supply.min(near + NEIGHBOURS);
+        let each = totals.rev().map(|total| {
+            let mut elastic = Elastic::of(self, Some(total));
+            let (cells, lower, upper) = self.whole(total);
+            elastic.fixed.push(Row { cells: cells.to_vec(), lower, upper });
+            elastic.bend(total)
+        });
+        let best = each.collect::<Result<Vec<_>, _>>()?.into_iter().min_by(|a, b| compare(&a.0, &b.0));
+        best.map(|(_, x)| x).ok_or(Unsettled)
     }
 }
 
+fn compare(missed: &[f64], other: &[f64]) -> Ordering {
+    missed.iter().zip(other).map(|(one, other)| one.total_cmp(other)).find(|it| it.is_ne()).unwrap_or(Ordering::Equal)
+}
+
 impl<'a> Elastic<'a> {
-    fn of(problem: &'a Problem, size: Option<u64>) -> Elastic<'a> {
+    fn of(problem: &'a Problem, total: Option<u64>) -> Elastic<'a> {
         let (fixed, fixed_as, scaled) = (Vec::new(), Vec::new(), Vec::new());
-        let mut elastic = Elastic { problem, singles: vec![Vec::new(); problem.supply.len()], fixed, fixed_as, scaled };
-        let rows = problem.demands.at(size.unwrap_or(0));
+        let singles = vec![Vec::new(); problem.supply.len()];
+        let mut elastic = Elastic { problem, total, singles, fixed, fixed_as, scaled };
+        let rows = problem.demands.at(total.unwrap_or(0));
         for at in problem.clauses() {
-            if size.is_none() && problem.scaled(at).is_some() {
+            if total.is_none() && problem.scaled(at).is_some() {
                 elastic.scaled.push(at);
                 continue;
             }
@@ -102,6 +114,25 @@ impl<'a> Elastic<'a> {
             }
         }
         elastic
+    }
+
+    /// Class after class, the most important first: the least rows by which its clauses are missed, given what those
+    /// before it are missed by; last, if no total is known, the most rows in all. What each class is missed by, and the numbers; they are
+    /// sought from `total` rows in proportion.
+    fn bend(&self, total: u64) -> Result<(Vec<f64>, Vec<i64>), Unsettled> {
+        let supply: Vec<u64> = self.problem.supply.iter().map(|supply| supply.unsigned_abs()).collect();
+        let start = proportion::largest_remainder(total.min(supply.iter().sum()), &supply);
+        let mut x: Vec<i64> = start.into_iter().map(u64::cast_signed).collect();
+        let mut missed = Vec::new();
+        let classes = 1 + self.problem.demands.all.iter().map(|demand| demand.class).max().unwrap_or(0);
+        for class in 0..classes {
+            self.improve(&mut x, &missed, Some(class))?;
+            missed.push(self.missed(&x, class));
+        }
+        if self.total.is_none() {
+            self.improve(&mut x, &missed, None)?;
+        }
+        Ok((missed, x))
     }
 
     /// Moves `x` to where `class` is missed by the least (or, without one, the total is greatest), while the classes
@@ -127,7 +158,9 @@ impl<'a> Elastic<'a> {
         }
         let singly = |of: usize| self.singly(x, of);
         let first = program.rows.len();
-        program.rows.extend((0..missed.len()).map(|of| (f64::NEG_INFINITY, missed[of] - singly(of) + ROUNDING)));
+        // Whole misses need no slack, and any would let fractions in.
+        let slack = if self.scaled.is_empty() { 0.0 } else { ROUNDING };
+        program.rows.extend((0..missed.len()).map(|of| (f64::NEG_INFINITY, missed[of] - singly(of) + slack)));
         for (column, (.., adds)) in program.columns.iter_mut().zip(pieces.iter().flatten()) {
             let adds = adds.iter().filter(|(of, _)| *of < missed.len());
             column.entries.extend(adds.map(|(of, add)| ((first + of) as u32, *add)));
@@ -210,6 +243,8 @@ impl<'a> Elastic<'a> {
 
 /// What a class that was settled may be missed by more, for rounding.
 const ROUNDING: f64 = 1e-6;
+/// Totals on either side that are tried.
+const NEIGHBOURS: u64 = 3;
 /// Nodes of the search where the total is to be found too, so that misses are no whole numbers.
 const NODES: usize = 400;
 
