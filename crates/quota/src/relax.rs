@@ -21,6 +21,13 @@ pub struct Relaxed {
     pub given: u64,
 }
 
+/// Where [`Elastic::bend`] comes to: what each class is missed by, the total, the numbers.
+struct Bent {
+    missed: Vec<f64>,
+    total: u64,
+    x: Vec<i64>,
+}
+
 /// A clause of one cell, whose miss is a price on the cell's own rows: class, least and most.
 type Single = (usize, i64, i64);
 
@@ -68,23 +75,22 @@ impl Problem {
     fn bent(&self) -> Result<Vec<i64>, Unsettled> {
         let all = self.clauses();
         if let Some(size) = self.size(&all) {
-            return Ok(Elastic::of(self, Some(size)).bend(size)?.1);
+            return Ok(Elastic::of(self, Some(size)).bend(size)?.x);
         }
         let supply: u64 = self.supply.iter().map(|supply| supply.unsigned_abs()).sum();
-        let (_, rough) = Elastic::of(self, None).bend(supply)?;
+        let rough = Elastic::of(self, None).bend(supply)?;
         if all.iter().all(|at| self.scaled(*at).is_none()) {
-            return Ok(rough);
+            return Ok(rough.x);
         }
-        let near = rough.iter().sum::<i64>().unsigned_abs();
-        let totals = near.saturating_sub(NEIGHBOURS)..=supply.min(near + NEIGHBOURS);
+        let totals = rough.total.saturating_sub(NEIGHBOURS)..=supply.min(rough.total + NEIGHBOURS);
         let each = totals.rev().map(|total| {
             let mut elastic = Elastic::of(self, Some(total));
             let (cells, lower, upper) = self.whole(total);
             elastic.fixed.push(Row { cells: cells.to_vec(), lower, upper });
             elastic.bend(total)
         });
-        let best = each.collect::<Result<Vec<_>, _>>()?.into_iter().min_by(|a, b| compare(&a.0, &b.0));
-        best.map(|(_, x)| x).ok_or(Unsettled)
+        let best = each.collect::<Result<Vec<_>, _>>()?.into_iter().min_by(|a, b| compare(&a.missed, &b.missed));
+        best.map(|bent| bent.x).ok_or(Unsettled)
     }
 }
 
@@ -117,27 +123,29 @@ impl<'a> Elastic<'a> {
     }
 
     /// Class after class, the most important first: the least rows by which its clauses are missed, given what those
-    /// before it are missed by; last, if no total is known, the most rows in all. What each class is missed by, and the numbers; they are
-    /// sought from `total` rows in proportion.
-    fn bend(&self, total: u64) -> Result<(Vec<f64>, Vec<i64>), Unsettled> {
+    /// before it are missed by; last, if no total is known, the most rows in all. They are sought from `total` rows in
+    /// proportion.
+    fn bend(&self, total: u64) -> Result<Bent, Unsettled> {
         let supply: Vec<u64> = self.problem.supply.iter().map(|supply| supply.unsigned_abs()).collect();
         let start = proportion::largest_remainder(total.min(supply.iter().sum()), &supply);
         let mut x: Vec<i64> = start.into_iter().map(u64::cast_signed).collect();
         let mut missed = Vec::new();
         let classes = 1 + self.problem.demands.all.iter().map(|demand| demand.class).max().unwrap_or(0);
         for class in 0..classes {
-            self.improve(&mut x, &missed, Some(class))?;
-            missed.push(self.missed(&x, class));
+            let (miss, _) = self.improve(&mut x, &missed, Some(class))?;
+            missed.push(miss);
         }
-        if self.total.is_none() {
-            self.improve(&mut x, &missed, None)?;
-        }
-        Ok((missed, x))
+        let total = match self.total {
+            Some(total) => total,
+            None => (self.improve(&mut x, &missed, None)?.1 + ROUNDING) as u64,
+        };
+        Ok(Bent { missed, total, x })
     }
 
     /// Moves `x` to where `class` is missed by the least (or, without one, the total is greatest), while the classes
-    /// before are `missed` by no more than that.
-    fn improve(&self, x: &mut [i64], missed: &[f64], class: Option<usize>) -> Result<(), Unsettled> {
+    /// before are `missed` by no more than that. What it is missed by, and the total; while that is sought among
+    /// proportions both are real numbers, and `x` stays.
+    fn improve(&self, x: &mut [i64], missed: &[f64], class: Option<usize>) -> Result<(f64, f64), Unsettled> {
         let supply = self.problem.supply.clone();
         let system = System { lower: vec![0; supply.len()], upper: supply.clone(), supply, rows: self.fixed.clone() };
         let pieces: Vec<Vec<Piece>> = (0..x.len()).map(|cell| self.pieces(cell, x[cell])).collect();
@@ -149,8 +157,8 @@ impl<'a> Elastic<'a> {
             .program(x, |cell| pieces[cell].iter().map(|(least, most, adds)| (*least, *most, cost(adds))).collect());
         let whole = program.columns.len();
         let mut rows: Vec<(usize, usize)> = self.fixed_as.iter().copied().zip(0..).collect();
-        if !self.scaled.is_empty() {
-            let total = self.problem.add_total(&mut program, x, 0.0);
+        let total = (!self.scaled.is_empty()).then(|| self.problem.add_total(&mut program, x, 0.0));
+        if let Some(total) = total {
             for at in &self.scaled {
                 rows.push((*at, program.rows.len()));
                 self.problem.add_scaled(&mut program, *at, x, total);
@@ -166,11 +174,17 @@ impl<'a> Elastic<'a> {
             column.entries.extend(adds.map(|(of, add)| ((first + of) as u32, *add)));
         }
         self.add_misses(&mut program, &rows, first, missed.len(), class);
-        let goal = if self.scaled.is_empty() { Goal::WholeCost } else { Goal::Nodes(NODES) };
-        let simplex = Simplex::new(program.columns, &program.rows);
-        let steps = branch::minimise(simplex, whole, goal)?.ok_or(Unsettled)?;
+        let before = class.map_or(0.0, |class| self.singly(x, class));
+        let mut simplex = Simplex::new(program.columns, &program.rows);
+        if let Some(total) = total {
+            if !simplex.minimise()? {
+                return Err(Unsettled);
+            }
+            return Ok((before + simplex.cost(), simplex.values()[total]));
+        }
+        let steps = branch::minimise(simplex, whole, Goal::WholeCost)?.ok_or(Unsettled)?;
         program.owners.iter().zip(&steps).for_each(|(cell, step)| x[*cell] += step);
-        Ok(())
+        Ok((class.map_or(0.0, |class| self.missed(x, class)), x.iter().sum::<i64>() as f64))
     }
 
     /// For every clause in a row, variables for the rows it has too few and too many.
@@ -226,18 +240,12 @@ impl<'a> Elastic<'a> {
         x.iter().zip(&self.singles).map(off).sum()
     }
 
-    /// By how many rows all clauses of a class are missed.
+    /// By how many rows all clauses of a class are missed, where none grows with the total.
     fn missed(&self, x: &[i64], class: usize) -> f64 {
         let of = |at: &usize| self.problem.demands.all[*at].class == class;
         let fixed = self.fixed.iter().zip(&self.fixed_as).filter(|(_, at)| of(at));
         let fixed = fixed.map(|(row, _)| miss(row.sum(x) as f64, row.lower as f64, row.upper as f64));
-        let total = x.iter().sum::<i64>() as f64;
-        let scaled = self.scaled.iter().filter(|at| of(at)).filter_map(|at| {
-            let (part, below, above) = self.problem.scaled(*at)?;
-            let rows: i64 = self.problem.demands.all[*at].cells.iter().map(|cell| x[*cell as usize]).sum();
-            Some(miss(rows as f64 - part * total, below, above))
-        });
-        self.singly(x, class) + fixed.sum::<f64>() + scaled.sum::<f64>()
+        self.singly(x, class) + fixed.sum::<f64>()
     }
 }
 
@@ -245,8 +253,6 @@ impl<'a> Elastic<'a> {
 const ROUNDING: f64 = 1e-6;
 /// Totals on either side that are tried.
 const NEIGHBOURS: u64 = 3;
-/// Nodes of the search where the total is to be found too, so that misses are no whole numbers.
-const NODES: usize = 400;
 
 fn miss(rows: f64, lower: f64, upper: f64) -> f64 {
     (lower - rows).max(rows - upper).max(0.0)

@@ -49,7 +49,7 @@ const HOPELESS: [(&str, &str, &str); 10] = [
     ),
     (
         "[[rule]]\nstrata=['d']\nshare={tv=0.5, other=0.5}\npriority=1\n[[rule]]\nstrata=['c']\nmin={US=250}",
-        "1.share.tv=110/110 2.min.US=250/280",
+        "1.share.other=111/320 2.min.US=250/280",
         "2.min.US=250/280->161",
     ),
 ];
