@@ -3,7 +3,7 @@
 use crate::simplex::{Simplex, Unsettled};
 
 /// Nodes after which the search gives up: far beyond what rules of a few columns need.
-const NODES: usize = 200_000;
+const NODES: usize = 20_000;
 const WHOLE: f64 = 1e-6;
 
 /// When a whole solution is good enough.

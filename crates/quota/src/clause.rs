@@ -196,8 +196,7 @@ impl Rule {
         if self.share.is_empty() {
             return Vec::new();
         }
-        let named = |stratum: &str| stratum != OTHER && self.share.contains_key(stratum);
-        let rest = || strata.iter().filter(|(stratum, _)| !named(stratum));
+        let rest = || strata.iter().filter(|(stratum, _)| !self.names_in_share(stratum));
         let group = |(stratum, part): (&'a String, &f64)| {
             let cells = match stratum.as_str() {
                 OTHER => rest().flat_map(|(_, cells)| cells).copied().collect(),
@@ -211,7 +210,17 @@ impl Rule {
         }
         groups
     }
+
+    /// Whether `share` gives a stratum a proportion of its own.
+    pub(crate) fn names_in_share(&self, stratum: &str) -> bool {
+        stratum != OTHER && self.share.contains_key(stratum)
+    }
+
+    /// Whether this name in `share` is all strata together that have no proportion of their own.
+    pub(crate) fn shares_rest(&self, stratum: &str) -> bool {
+        stratum == OTHER && self.share.contains_key(stratum)
+    }
 }
 
 /// In `share`, all strata that it does not name.
-pub(crate) const OTHER: &str = "other";
+const OTHER: &str = "other";

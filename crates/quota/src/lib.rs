@@ -9,6 +9,7 @@
 //! Begin at `solve.rs`. A problem (`problem`, `clause`) becomes bounds on sums of cells (`system`), the sums a linear
 //! program (`simplex`, `branch`).
 
+mod achieved;
 mod branch;
 mod clause;
 mod conflict;
@@ -23,6 +24,7 @@ mod split;
 mod system;
 mod total;
 
+pub use achieved::{Achieved, Line, RuleAchieved, achieved};
 pub use clause::{Cell, Clause, Kind};
 pub use relax::Relaxed;
 pub use rules::{Negatives, Place, Rule, Rules, RulesError};

@@ -154,6 +154,14 @@ impl System {
         let sum = |shift: f64| {
             row.cells.iter().map(|cell| self.at(*cell as usize, prices[*cell as usize] - old + shift)).sum::<f64>()
         };
+        let slope = |shift: f64| {
+            let inside = |cell: &usize| {
+                let rows = (prices[*cell] - old + shift) * self.supply[*cell] as f64;
+                (self.lower[*cell] as f64..=self.upper[*cell] as f64).contains(&rows)
+            };
+            let cells = row.cells.iter().map(|cell| *cell as usize);
+            cells.filter(inside).map(|cell| self.supply[cell] as f64).sum::<f64>()
+        };
         let free = sum(0.0);
         let target = free.clamp(row.lower as f64, row.upper as f64);
         if target == free {
@@ -161,14 +169,23 @@ impl System {
         }
         // Beyond these prices every cell is at its bound.
         let edge = row.cells.iter().map(|cell| prices[*cell as usize].abs()).fold(old.abs(), f64::max) + 2.0;
-        let (mut under, mut over) = (-2.0 * edge, 2.0 * edge);
+        let (mut under, mut over, mut guess) = (-2.0 * edge, 2.0 * edge, old);
         for _ in 0..50 {
-            let middle = (under + over) / 2.0;
-            *(if sum(middle) <= target { &mut under } else { &mut over }) = middle;
+            let off = sum(guess) - target;
+            *(if off <= 0.0 { &mut under } else { &mut over }) = guess;
+            if off.abs() < CLOSE {
+                break;
+            }
+            // Newton's step where the bracket allows it, else its middle.
+            let newton = guess - off / slope(guess);
+            guess = if under < newton && newton < over { newton } else { (under + over) / 2.0 };
         }
-        under
+        guess
     }
 }
+
+/// As near to a row's bound as scaling need come.
+const CLOSE: f64 = 1e-3;
 
 /// A gain that is no more than rounding.
 const NEGLIGIBLE: f64 = 1e-9;

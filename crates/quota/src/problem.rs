@@ -80,12 +80,17 @@ impl Problem {
         System::of(&self.supply, bounds.chain([self.whole(total)]))
     }
 
-    /// Whether the clauses in force can be met together.
-    pub fn feasible(&self, active: &[usize]) -> Result<bool, Unsettled> {
-        match self.size(active) {
-            Some(total) => self.system(active, total).map_or(Ok(false), |system| system.feasible()),
-            None => Ok(self.largest(active)?.is_some()),
-        }
+    /// Whether the clauses in force can be met together. If so, `near` becomes numbers that do; it is where to begin.
+    pub fn feasible(&self, active: &[usize], near: &mut Vec<i64>) -> Result<bool, Unsettled> {
+        let Some(total) = self.size(active) else { return Ok(self.largest(active, near)?.is_some()) };
+        self.feasible_at(active, total, near)
+    }
+
+    /// The same, with `total` rows in all.
+    pub fn feasible_at(&self, active: &[usize], total: u64, near: &mut Vec<i64>) -> Result<bool, Unsettled> {
+        let Some(system) = self.system(active, total) else { return Ok(false) };
+        let found = system.feasible(near)?;
+        Ok(found.map(|x| *near = x).is_some())
     }
 }
 

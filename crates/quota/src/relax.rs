@@ -1,5 +1,7 @@
 //! The nearest rules that can be met: what each clause has to give, the less important ones first.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 use crate::branch::{self, Goal};
@@ -19,6 +21,13 @@ pub struct Relaxed {
     pub given: u64,
 }
 
+/// Where [`Elastic::bend`] comes to: what each class is missed by, the total, the numbers.
+struct Bent {
+    missed: Vec<f64>,
+    total: u64,
+    x: Vec<i64>,
+}
+
 /// A clause of one cell, whose miss is a price on the cell's own rows: class, least and most.
 type Single = (usize, i64, i64);
 
@@ -28,9 +37,11 @@ type Piece = (i64, i64, Vec<(usize, f64)>);
 /// The clauses apart by how they enter a program.
 struct Elastic<'a> {
     problem: &'a Problem,
+    /// The total that proportions are of, if it is known.
+    total: Option<u64>,
     /// The clauses on each cell alone.
     singles: Vec<Vec<Single>>,
-    /// Bounds in rows, and of these which clause each is.
+    /// Bounds in rows, and of the first of these which clause each is; others must hold.
     fixed: Vec<Row>,
     fixed_as: Vec<usize>,
     /// Those that grow with a total that is not known.
@@ -59,35 +70,42 @@ impl Problem {
         Ok((x, gave.map(relaxed).collect()))
     }
 
-    /// Class after class, the most important first: the least rows by which its clauses are missed, given what those
-    /// before it are missed by; then, without a `size`, the most rows in all.
+    /// Numbers that miss the clauses by the least. Where proportions are of a total that no `size` sets, that total is
+    /// sought with proportions off by less than a row, and then the best is taken of it and its neighbours.
     fn bent(&self) -> Result<Vec<i64>, Unsettled> {
-        let size = self.size(&self.clauses());
-        let elastic = Elastic::of(self, size);
-        let supply: Vec<u64> = self.supply.iter().map(|supply| supply.unsigned_abs()).collect();
-        let all = supply.iter().sum();
-        let start = proportion::largest_remainder(size.unwrap_or(all).min(all), &supply);
-        let mut x: Vec<i64> = start.into_iter().map(u64::cast_signed).collect();
-        let mut missed = Vec::new();
-        let classes = 1 + self.demands.all.iter().map(|demand| demand.class).max().unwrap_or(0);
-        for class in 0..classes {
-            elastic.improve(&mut x, &missed, Some(class))?;
-            missed.push(elastic.missed(&x, class));
+        let all = self.clauses();
+        if let Some(size) = self.size(&all) {
+            return Ok(Elastic::of(self, Some(size)).bend(size)?.x);
         }
-        if size.is_none() {
-            elastic.improve(&mut x, &missed, None)?;
+        let supply: u64 = self.supply.iter().map(|supply| supply.unsigned_abs()).sum();
+        let rough = Elastic::of(self, None).bend(supply)?;
+        if all.iter().all(|at| self.scaled(*at).is_none()) {
+            return Ok(rough.x);
         }
-        Ok(x)
+        let totals = rough.total.saturating_sub(NEIGHBOURS)..=supply.min(rough.total + NEIGHBOURS);
+        let each = totals.rev().map(|total| {
+            let mut elastic = Elastic::of(self, Some(total));
+            let (cells, lower, upper) = self.whole(total);
+            elastic.fixed.push(Row { cells: cells.to_vec(), lower, upper });
+            elastic.bend(total)
+        });
+        let best = each.collect::<Result<Vec<_>, _>>()?.into_iter().min_by(|a, b| compare(&a.missed, &b.missed));
+        best.map(|bent| bent.x).ok_or(Unsettled)
     }
 }
 
+fn compare(missed: &[f64], other: &[f64]) -> Ordering {
+    missed.iter().zip(other).map(|(one, other)| one.total_cmp(other)).find(|it| it.is_ne()).unwrap_or(Ordering::Equal)
+}
+
 impl<'a> Elastic<'a> {
-    fn of(problem: &'a Problem, size: Option<u64>) -> Elastic<'a> {
+    fn of(problem: &'a Problem, total: Option<u64>) -> Elastic<'a> {
         let (fixed, fixed_as, scaled) = (Vec::new(), Vec::new(), Vec::new());
-        let mut elastic = Elastic { problem, singles: vec![Vec::new(); problem.supply.len()], fixed, fixed_as, scaled };
-        let rows = problem.demands.at(size.unwrap_or(0));
+        let singles = vec![Vec::new(); problem.supply.len()];
+        let mut elastic = Elastic { problem, total, singles, fixed, fixed_as, scaled };
+        let rows = problem.demands.at(total.unwrap_or(0));
         for at in problem.clauses() {
-            if size.is_none() && problem.scaled(at).is_some() {
+            if total.is_none() && problem.scaled(at).is_some() {
                 elastic.scaled.push(at);
                 continue;
             }
@@ -104,9 +122,30 @@ impl<'a> Elastic<'a> {
         elastic
     }
 
+    /// Class after class, the most important first: the least rows by which its clauses are missed, given what those
+    /// before it are missed by; last, if no total is known, the most rows in all. They are sought from `total` rows in
+    /// proportion.
+    fn bend(&self, total: u64) -> Result<Bent, Unsettled> {
+        let supply: Vec<u64> = self.problem.supply.iter().map(|supply| supply.unsigned_abs()).collect();
+        let start = proportion::largest_remainder(total.min(supply.iter().sum()), &supply);
+        let mut x: Vec<i64> = start.into_iter().map(u64::cast_signed).collect();
+        let mut missed = Vec::new();
+        let classes = 1 + self.problem.demands.all.iter().map(|demand| demand.class).max().unwrap_or(0);
+        for class in 0..classes {
+            let (miss, _) = self.improve(&mut x, &missed, Some(class))?;
+            missed.push(miss);
+        }
+        let total = match self.total {
+            Some(total) => total,
+            None => (self.improve(&mut x, &missed, None)?.1 + ROUNDING) as u64,
+        };
+        Ok(Bent { missed, total, x })
+    }
+
     /// Moves `x` to where `class` is missed by the least (or, without one, the total is greatest), while the classes
-    /// before are `missed` by no more than that.
-    fn improve(&self, x: &mut [i64], missed: &[f64], class: Option<usize>) -> Result<(), Unsettled> {
+    /// before are `missed` by no more than that. What it is missed by, and the total; while that is sought among
+    /// proportions both are real numbers, and `x` stays.
+    fn improve(&self, x: &mut [i64], missed: &[f64], class: Option<usize>) -> Result<(f64, f64), Unsettled> {
         let supply = self.problem.supply.clone();
         let system = System { lower: vec![0; supply.len()], upper: supply.clone(), supply, rows: self.fixed.clone() };
         let pieces: Vec<Vec<Piece>> = (0..x.len()).map(|cell| self.pieces(cell, x[cell])).collect();
@@ -118,8 +157,8 @@ impl<'a> Elastic<'a> {
             .program(x, |cell| pieces[cell].iter().map(|(least, most, adds)| (*least, *most, cost(adds))).collect());
         let whole = program.columns.len();
         let mut rows: Vec<(usize, usize)> = self.fixed_as.iter().copied().zip(0..).collect();
-        if !self.scaled.is_empty() {
-            let total = self.problem.add_total(&mut program, x, 0.0);
+        let total = (!self.scaled.is_empty()).then(|| self.problem.add_total(&mut program, x, 0.0));
+        if let Some(total) = total {
             for at in &self.scaled {
                 rows.push((*at, program.rows.len()));
                 self.problem.add_scaled(&mut program, *at, x, total);
@@ -127,17 +166,25 @@ impl<'a> Elastic<'a> {
         }
         let singly = |of: usize| self.singly(x, of);
         let first = program.rows.len();
-        program.rows.extend((0..missed.len()).map(|of| (f64::NEG_INFINITY, missed[of] - singly(of) + ROUNDING)));
+        // Whole misses need no slack, and any would let fractions in.
+        let slack = if self.scaled.is_empty() { 0.0 } else { ROUNDING };
+        program.rows.extend((0..missed.len()).map(|of| (f64::NEG_INFINITY, missed[of] - singly(of) + slack)));
         for (column, (.., adds)) in program.columns.iter_mut().zip(pieces.iter().flatten()) {
             let adds = adds.iter().filter(|(of, _)| *of < missed.len());
             column.entries.extend(adds.map(|(of, add)| ((first + of) as u32, *add)));
         }
         self.add_misses(&mut program, &rows, first, missed.len(), class);
-        let goal = if self.scaled.is_empty() { Goal::WholeCost } else { Goal::Nodes(NODES) };
-        let simplex = Simplex::new(program.columns, &program.rows);
-        let steps = branch::minimise(simplex, whole, goal)?.ok_or(Unsettled)?;
+        let before = class.map_or(0.0, |class| self.singly(x, class));
+        let mut simplex = Simplex::new(program.columns, &program.rows);
+        if let Some(total) = total {
+            if !simplex.minimise()? {
+                return Err(Unsettled);
+            }
+            return Ok((before + simplex.cost(), simplex.values()[total]));
+        }
+        let steps = branch::minimise(simplex, whole, Goal::WholeCost)?.ok_or(Unsettled)?;
         program.owners.iter().zip(&steps).for_each(|(cell, step)| x[*cell] += step);
-        Ok(())
+        Ok((class.map_or(0.0, |class| self.missed(x, class)), x.iter().sum::<i64>() as f64))
     }
 
     /// For every clause in a row, variables for the rows it has too few and too many.
@@ -193,25 +240,19 @@ impl<'a> Elastic<'a> {
         x.iter().zip(&self.singles).map(off).sum()
     }
 
-    /// By how many rows all clauses of a class are missed.
+    /// By how many rows all clauses of a class are missed, where none grows with the total.
     fn missed(&self, x: &[i64], class: usize) -> f64 {
         let of = |at: &usize| self.problem.demands.all[*at].class == class;
         let fixed = self.fixed.iter().zip(&self.fixed_as).filter(|(_, at)| of(at));
         let fixed = fixed.map(|(row, _)| miss(row.sum(x) as f64, row.lower as f64, row.upper as f64));
-        let total = x.iter().sum::<i64>() as f64;
-        let scaled = self.scaled.iter().filter(|at| of(at)).filter_map(|at| {
-            let (part, below, above) = self.problem.scaled(*at)?;
-            let rows: i64 = self.problem.demands.all[*at].cells.iter().map(|cell| x[*cell as usize]).sum();
-            Some(miss(rows as f64 - part * total, below, above))
-        });
-        self.singly(x, class) + fixed.sum::<f64>() + scaled.sum::<f64>()
+        self.singly(x, class) + fixed.sum::<f64>()
     }
 }
 
 /// What a class that was settled may be missed by more, for rounding.
 const ROUNDING: f64 = 1e-6;
-/// Nodes of the search where the total is to be found too, so that misses are no whole numbers.
-const NODES: usize = 400;
+/// Totals on either side that are tried.
+const NEIGHBOURS: u64 = 3;
 
 fn miss(rows: f64, lower: f64, upper: f64) -> f64 {
     (lower - rows).max(rows - upper).max(0.0)

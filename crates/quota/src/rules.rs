@@ -239,3 +239,79 @@ fn check_keys(table: &toml::Table, known: &[&'static str], place: impl Fn() -> P
 fn refused(place: Place, key: &str, why: &str) -> RulesError {
     RulesError::Refused { place, key: key.to_owned(), why: why.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> String {
+        Rules::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_file_of_the_manual_is_read() {
+        let rules = Rules::parse(
+            "size = 6000
+             [[rule]]
+             strata = ['device']
+             share = { tv = 0.4, other = 0.6 }
+             [[rule]]
+             name = 'by country'
+             strata = ['country', 'device']
+             min = { 'US/tv' = 100 }
+             max_each = 3
+             priority = -1
+             [negatives]
+             positive = 'reward > 0'
+             per_positive = 4",
+        );
+        let rules = rules.unwrap();
+        assert_eq!((rules.size, rules.rules.len(), rules.rules[0].share["tv"]), (Some(6000), 2, 0.4));
+        let second = &rules.rules[1];
+        assert_eq!((second.min["US/tv"], second.max_each, second.priority), (100, Some(3), Some(-1)));
+        assert_eq!(rules.negatives.as_ref().unwrap().per_positive, 4.0);
+        let written = serde_json::to_string(&rules).unwrap();
+        assert_eq!(serde_json::from_str::<Rules>(&written).unwrap(), rules);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest() {
+        assert_eq!(told("sise = 1"), "the rules: unknown key `sise`; did you mean `size`?");
+        assert_eq!(told("zebra = 1"), "the rules: unknown key `zebra`");
+        let rule = "[[rule]]\nname='a'\nstrata=['c']\nmin={}\n[[rule]]\nname='b'\nstrata=['c']";
+        assert_eq!(
+            told(&format!("{rule}\nmin_eech=1")),
+            "rule 2 (b): unknown key `min_eech`; did you mean `min_each`?"
+        );
+        assert_eq!(
+            told("[negatives]\npositive='x'\nper_positiv=1"),
+            "[negatives]: unknown key `per_positiv`; did you mean `per_positive`?"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_place_and_key() {
+        let rule = |clause: &str| told(&format!("[[rule]]\nname='a'\nstrata=['c']\n{clause}"));
+        for (message, start) in [
+            (told("size = 1\nmax_size = 2"), "the rules: `max_size` stands beside `size`"),
+            (told("size = -1"), "the rules: `size` is below 0"),
+            (rule("min = {US = -1}"), "rule 1 (a): `min.US` is below 0"),
+            (rule("max_each = -1"), "rule 1 (a): `max_each` is below 0"),
+            (rule(""), "rule 1 (a): `strata` has nothing to hold"),
+            (rule("share = {tv = 1.5}"), "rule 1 (a): `share.tv` is 1.5, not a proportion"),
+            (rule("share = {tv = nan}"), "rule 1 (a): `share.tv` is NaN, not a proportion"),
+            (rule("share = {tv = 0.5, web = 0.6}"), "rule 1 (a): `share` sums to 1.1, not to 1"),
+            (rule("share = {tv = 0.5, web = 0.4}"), "rule 1 (a): `share` sums to 0.9, not to 1"),
+            (rule("at_least = {tv = 0.5, web = 0.6}"), "rule 1 (a): `at_least` sums to 1.1, over 1"),
+            (told("[[rule]]\nstrata=[]\nmin_each=1"), "rule 1: `strata` names no column"),
+            (told("[negatives]\npositive='x'\nper_positive=-4"), "[negatives]: `per_positive` is below 0"),
+            (told("[negatives]\npositive='x'\nper_positive=inf"), "[negatives]: `per_positive` is not a number"),
+            (told("size = 'x'"), "the rules cannot be read: TOML parse error at line 1"),
+            (told("size = "), "the rules cannot be read: TOML parse error at line 1"),
+        ] {
+            assert!(message.starts_with(start), "{message}");
+        }
+        let thirds = "[[rule]]\nstrata=['c']\nshare={a=0.3333333333, b=0.3333333333, c=0.3333333333}";
+        assert!(Rules::parse(thirds).is_ok());
+    }
+}

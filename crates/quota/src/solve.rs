@@ -81,7 +81,7 @@ pub fn solve(rules: &Rules, cells: &[Cell]) -> Result<Vec<u64>, SolveError> {
     let all = problem.clauses();
     let total = match problem.size(&all) {
         Some(size) => Some(size),
-        None => problem.largest(&all)?,
+        None => problem.largest(&all, &mut problem.supply.clone())?,
     };
     let nearest = match total.and_then(|total| problem.system(&all, total)) {
         Some(system) => system.nearest()?,
@@ -111,7 +111,7 @@ pub fn relax(rules: &Rules, cells: &[Cell]) -> Result<(Vec<u64>, Vec<Relaxed>), 
 
 impl Problem {
     fn infeasible(&self) -> Result<Infeasible, Unsettled> {
-        let (x, relaxed) = self.relaxed()?;
+        let t0 = std::time::Instant::now(); let (x, relaxed) = self.relaxed()?; eprintln!("relaxed {:?}", t0.elapsed());
         let total = self.size(&self.clauses()).unwrap_or_else(|| x.iter().sum::<i64>().unsigned_abs());
         let rows = self.demands.at(total);
         let conflict = self.conflict()?.into_iter().map(|at| self.clause(at, &rows)).collect();

@@ -79,17 +79,44 @@ impl System {
         possible
     }
 
-    /// Whether whole numbers within all bounds exist.
-    pub fn feasible(&self) -> Result<bool, Unsettled> {
+    /// Whole numbers within all bounds, sought from `near`; none if there are none.
+    pub fn feasible(&self, near: &[i64]) -> Result<Option<Vec<i64>>, Unsettled> {
+        if !self.sums_fit() {
+            return Ok(None);
+        }
         // One row over boxes was settled by `reduce`.
         if self.rows.len() <= 1 {
-            return Ok(true);
+            return self.nearest();
         }
-        let base = self.proportional();
-        let program =
-            self.program(&base, |cell| vec![(self.lower[cell] - base[cell], self.upper[cell] - base[cell], 0.0)]);
-        let whole = program.columns.len();
-        Ok(branch::minimise(Simplex::new(program.columns, &program.rows), whole, Goal::Any)?.is_some())
+        let within = |cell: usize| near[cell].clamp(self.lower[cell], self.upper[cell]);
+        let mut x: Vec<i64> = (0..near.len()).map(within).collect();
+        if self.rows.iter().all(|row| (row.lower..=row.upper).contains(&row.sum(&x))) {
+            return Ok(Some(x));
+        }
+        let program = self.program(&x, |cell| vec![(self.lower[cell] - x[cell], self.upper[cell] - x[cell], 0.0)]);
+        let simplex = Simplex::new(program.columns, &program.rows);
+        let Some(steps) = branch::minimise(simplex, program.owners.len(), Goal::Any)? else { return Ok(None) };
+        program.owners.iter().zip(&steps).for_each(|(cell, step)| x[*cell] += step);
+        Ok(Some(x))
+    }
+
+    /// False if rows that have no cell in common ask for more, or allow less, than a row of all cells does: what most
+    /// often cannot be met, seen without a search.
+    pub fn sums_fit(&self) -> bool {
+        let Some(whole) = self.rows.iter().find(|row| row.cells.len() == self.supply.len()) else { return true };
+        let mut families: Vec<(Vec<bool>, i64, i64)> = Vec::new();
+        for row in self.rows.iter().filter(|row| row.cells.len() < self.supply.len()) {
+            let apart = |(taken, ..): &(Vec<bool>, i64, i64)| row.cells.iter().all(|cell| !taken[*cell as usize]);
+            let at = families.iter().position(apart).unwrap_or(families.len());
+            if at == families.len() {
+                families.push((vec![false; self.supply.len()], self.lower.iter().sum(), self.upper.iter().sum()));
+            }
+            let (taken, least, most) = &mut families[at];
+            row.cells.iter().for_each(|cell| taken[*cell as usize] = true);
+            *least += (row.lower - row.sum(&self.lower)).max(0);
+            *most -= (row.sum(&self.upper) - row.upper).max(0);
+        }
+        families.iter().all(|(_, least, most)| *least <= whole.upper && *most >= whole.lower)
     }
 
     /// The changes from `base` that keep all bounds, each cell's in pieces of `(least, most, cost)`.

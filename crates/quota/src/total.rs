@@ -8,7 +8,8 @@ use crate::system::{Program, System};
 
 impl Problem {
     /// The most rows in all with which the clauses in force, `size` not among them, can be met; none if with no total.
-    pub fn largest(&self, active: &[usize]) -> Result<Option<u64>, Unsettled> {
+    /// Where proportions are to be rounded the search begins at `near`, as in [`Problem::feasible`].
+    pub fn largest(&self, active: &[usize], near: &mut Vec<i64>) -> Result<Option<u64>, Unsettled> {
         let (scaled, fixed): (Vec<usize>, Vec<usize>) = active.iter().partition(|at| self.scaled(**at).is_some());
         let rows = self.demands.at(0);
         let Some(system) = System::of(&self.supply, fixed.iter().map(|at| self.bound(*at, rows[*at]))) else {
@@ -23,7 +24,7 @@ impl Problem {
         };
         // Between the ends in real numbers, rounding to the row decides.
         for total in (least.floor() as u64..=(most + 1e-6) as u64).rev() {
-            if self.system(active, total).map_or(Ok(false), |system| system.feasible())? {
+            if self.feasible_at(active, total, near)? {
                 return Ok(Some(total));
             }
         }

@@ -8,3 +8,4 @@ mod instances;
 mod oracle;
 mod random;
 mod scale;
+mod tmp_bench;
