@@ -54,7 +54,7 @@ impl Manifest {
             config: config.clone(),
             strata: chosen.strata.clone(),
             cells: chosen.parts.clone(),
-            achieved: json!(chosen.achieved()),
+            achieved: json!(chosen.achieved),
             relaxed: json!(chosen.relaxed),
             content,
         }

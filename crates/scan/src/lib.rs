@@ -40,7 +40,7 @@ pub use binding::{Binding, Literal, TIME};
 pub use bucket::unshared;
 pub use credit::Model;
 pub use door::Door;
-pub use sample::{CELLS, Chosen, SampleError, Sampling};
+pub use sample::{CELLS, Chosen, Part, SampleError, Sampling};
 pub use scan::{Batch, Limits, Scan, Stepped};
 pub use script::{Script, ScriptError};
 pub use sketch::RELATIVE_ERROR;

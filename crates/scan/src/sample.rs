@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
-use quota::{Cell, Relaxed, Rule, Rules, SolveError, relax, solve};
+use quota::{Achieved, Cell, Relaxed, Rule, Rules, SolveError, achieved, relax, solve};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -74,9 +74,8 @@ pub struct Chosen {
     pub parts: Vec<Part>,
     /// The clauses that gave way.
     pub relaxed: Vec<Relaxed>,
-    /// The cells as the solver saw them, with their quotas.
-    cells: Vec<(Cell, u64)>,
-    rules: Rules,
+    /// What each rule asked for and got.
+    pub achieved: Achieved,
     /// By cell: the greatest hash that is in, and the weight of a row.
     taken: HashMap<String, (u64, f64)>,
 }
@@ -130,8 +129,8 @@ impl Sampling {
             let strata = found.labels.clone();
             parts.push(Part { strata, positive: found.positive, supply: found.supply, quota: *quota });
         }
-        let cells = problem.into_iter().zip(quotas).collect();
-        Ok(Chosen { strata: self.strata(), parts, relaxed, cells, rules, taken })
+        let achieved = achieved(&rules, &problem, &quotas)?;
+        Ok(Chosen { strata: self.strata(), parts, relaxed, achieved, taken })
     }
 
     /// The rules over cells, with negatives in proportion to the positives of their cell.
