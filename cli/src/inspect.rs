@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
-use connector::{Hour, Location, list};
+use connector::{Hour, HourFiles, Location, SourceError, list};
 use journal::{Epoch, JournalError, look};
+use runner::{Manifest, content};
 use serde_json::{Value, json};
 
-use crate::show::{Table, time};
+use crate::show::{Table, count, drawn, time};
 
 /// What an output holds: partitions, ledger, watermark, state, late and rejected rows
 #[derive(Args, Debug)]
@@ -30,6 +31,10 @@ impl Inspect {
         let location = Location::parse(&self.out, &BTreeMap::new())?;
         let hours = list(&location, ..).await?;
         let epoch = self.last_epoch()?;
+        let sample = Manifest::of(&PathBuf::from(&self.out))?;
+        if let Some(sample) = &sample {
+            verify(sample, &location, &hours).await?;
+        }
         let partitions: Vec<(Hour, bool, Option<u64>, u64)> = hours
             .iter()
             .map(|(hour, files)| {
@@ -38,12 +43,16 @@ impl Inspect {
             })
             .collect();
         if partitions.is_empty() && epoch.is_none() {
-            return Err(connector::SourceError::Missing(format!("{} holds no output of rescan", self.out)).into());
+            return Err(SourceError::Missing(format!("{} holds no output of rescan", self.out)).into());
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&as_json(&partitions, epoch.as_ref()))?);
+            println!("{}", serde_json::to_string_pretty(&as_json(&partitions, epoch.as_ref(), sample.as_ref()))?);
         } else {
             print(&partitions, epoch.as_ref());
+            if let Some(sample) = &sample {
+                println!("\nsample verified: {} rows, ids {}", count(sample.content.rows), sample.content.ids);
+                print!("{}", drawn(sample));
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -57,7 +66,26 @@ impl Inspect {
     }
 }
 
-fn as_json(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>) -> Value {
+/// Counts the rows of a sample again, and hashes their ids.
+async fn verify(sample: &Manifest, location: &Location, hours: &BTreeMap<Hour, HourFiles>) -> Result<()> {
+    let key = hours.values().find_map(|hour| hour.success.as_ref()?.key.first());
+    let Some(id) = key else { return Ok(()) };
+    let found = content(location, id).await?;
+    ensure!(
+        found == sample.content,
+        SourceError::BadData(format!(
+            "the sample was touched: it had {} rows, ids {}; it has {} rows, ids {}: draw it again with --force",
+            sample.content.rows, sample.content.ids, found.rows, found.ids
+        ))
+    );
+    Ok(())
+}
+
+fn as_json(
+    partitions: &[(Hour, bool, Option<u64>, u64)],
+    epoch: Option<&Epoch>,
+    sample: Option<&Manifest>,
+) -> Value {
     let partition = |(hour, sealed, rows, bytes): &(Hour, bool, Option<u64>, u64)| json!({ "hour": hour.to_string(), "sealed": sealed, "rows": rows, "bytes": bytes });
     json!({
         "partitions": partitions.iter().map(partition).collect::<Vec<_>>(),
@@ -67,6 +95,7 @@ fn as_json(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>)
         "sources": epoch.map(|epoch| &epoch.sources),
         "open": epoch.map(|epoch| &epoch.open),
         "state": epoch.map(|epoch| &epoch.state),
+        "sample": sample,
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Ledger;
-use runner::{Progress, Report};
+use runner::{Manifest, Progress, Report};
 
 use crate::flags::{ProgressKind, ShowFlags};
 
@@ -98,7 +98,36 @@ pub fn report(json: bool, command: &str, out: &Path, done: &Report) -> Result<()
     let stopped = if done.stopped { ", stopped before the end: run it again to go on" } else { "" };
     eprintln!("{command}: {} rows in {} hours, in {}{stopped}", count(done.rows), done.sealed.len(), out.display());
     eprint!("{}", ledger(&done.ledger));
+    if let Some(sample) = &done.sample {
+        eprintln!();
+        eprint!("{}", drawn(sample));
+    }
     Ok(())
+}
+
+/// How far a sample is what its rules asked for; then what gave way.
+pub fn drawn(sample: &Manifest) -> String {
+    let mut table = Table::new(&["rule", "stratum", "there are", "taken", "share", "asked for"]);
+    let mut gave = String::new();
+    for rule in &sample.achieved.rules {
+        for line in &rule.lines {
+            let asked = match (line.desired, line.least, line.most) {
+                (Some(desired), ..) => format!("{:.2} %", 100.0 * desired),
+                (None, Some(least), Some(most)) if least == most => format!("{}", count(least)),
+                (None, Some(least), None) => format!("at least {}", count(least)),
+                (None, None, Some(most)) => format!("at most {}", count(most)),
+                (None, Some(least), Some(most)) => format!("{} to {}", count(least), count(most)),
+                (None, None, None) => String::new(),
+            };
+            let name = rule.name.clone().unwrap_or_else(|| rule.strata.join(", "));
+            let share = format!("{:.2} %", 100.0 * line.share);
+            table.row([name, line.stratum.clone(), count(line.supply), count(line.count), share, asked]);
+        }
+    }
+    for relaxed in &sample.relaxed {
+        gave += &format!("  gave way: {}; gets {}\n", relaxed.clause, count(relaxed.given));
+    }
+    format!("{table}{gave}")
 }
 
 /// The inputs' rows by their fate.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clause::{Cell, Kind};
 use crate::problem::Problem;
@@ -10,7 +10,7 @@ use crate::rules::{Rule, Rules};
 use crate::solve::SolveError;
 
 /// Achieved against desired, of a whole sample.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Achieved {
     /// Rows there were.
     pub supply: u64,
@@ -23,7 +23,7 @@ pub struct Achieved {
 }
 
 /// One rule's strata.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RuleAchieved {
     /// The rule, counted from 0.
     pub rule: usize,
@@ -45,7 +45,7 @@ pub struct RuleAchieved {
 }
 
 /// One stratum of one rule.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// Its label.
     pub stratum: String,

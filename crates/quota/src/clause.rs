@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::proportion;
 use crate::rules::{Rule, Rules};
@@ -17,7 +17,7 @@ pub struct Cell {
 }
 
 /// The key of a rule that a clause comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is the key of that name in `Rules` or `Rule`")]
 pub enum Kind {
@@ -60,7 +60,7 @@ impl Kind {
 }
 
 /// What a rule asks of one stratum, in rows, beside what there is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clause {
     /// The rule, counted from 0; `None` for `size` and `max_size`.
     pub rule: Option<usize>,

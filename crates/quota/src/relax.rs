@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::branch::{self, Goal};
 use crate::clause::Clause;
@@ -12,7 +12,7 @@ use crate::simplex::{Column, Simplex, Unsettled};
 use crate::system::{Program, Row, System};
 
 /// A clause that gave way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relaxed {
     /// The clause, with what it wanted as its demand.
     #[serde(flatten)]

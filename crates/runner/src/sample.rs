@@ -10,9 +10,9 @@ use arrow::datatypes::DataType;
 use connector::{Location, list, read};
 use futures::TryStreamExt;
 use journal::replace;
+use quota::{Achieved, Relaxed};
 use scan::{Chosen, Part};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use twox_hash::XxHash3_128;
 
 /// Below the output's root.
@@ -30,9 +30,9 @@ pub struct Manifest {
     /// Supply and quota of each combination of strata.
     pub cells: Vec<Part>,
     /// What each rule asked for, and got.
-    pub achieved: Value,
+    pub achieved: Achieved,
     /// The clauses that gave way.
-    pub relaxed: Value,
+    pub relaxed: Vec<Relaxed>,
     /// What is in it.
     pub content: Content,
 }
@@ -54,8 +54,8 @@ impl Manifest {
             config: config.clone(),
             strata: chosen.strata.clone(),
             cells: chosen.parts.clone(),
-            achieved: json!(chosen.achieved),
-            relaxed: json!(chosen.relaxed),
+            achieved: chosen.achieved.clone(),
+            relaxed: chosen.relaxed.clone(),
             content,
         }
     }
