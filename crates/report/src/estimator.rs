@@ -1,0 +1,194 @@
+//! Off-policy estimates: rows that one policy logged say what another would have earned.
+//!
+//! For a row with logged propensity p, reward r, and the target policy's probability pi of the logged action:
+//!
+//! | estimate | is | source |
+//! |---|---|---|
+//! | take rate | mean r: what was earned | |
+//! | replay | sum(pi r) / sum(pi): of a deterministic policy, the mean over rows where it agrees | Li et al., WSDM 2011 |
+//! | IPS | sum(w r) / n, w = pi / p: unbiased | Horvitz and Thompson, JASA 1952 |
+//! | SNIPS | sum(w r) / sum(w): a little biased, varies less | Swaminathan and Joachims, NIPS 2015 |
+//! | effective sample size | sum(w)^2 / sum(w^2) | Kong, Chicago TR 348, 1992 |
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use serde::Serialize;
+
+use crate::moments::{Estimate, Moments, is_summable};
+
+/// A logged action, as a target policy sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Logged<'a> {
+    /// Which target policy: an index into those the estimator was made with.
+    pub policy: usize,
+    /// The slot of the page that the action filled.
+    pub slot: &'a str,
+    /// The probability, in (0, 1], with which the action was chosen when it was logged.
+    pub propensity: f64,
+    /// The probability, in [0, 1], with which the target policy would have chosen it.
+    pub probability: f64,
+    /// What came of it; finite.
+    pub reward: f64,
+}
+
+/// Gathers rows; any number, in any order, in any grouping, with the same estimates to the bit.
+#[derive(Clone, Debug)]
+pub struct Estimator {
+    policies: Vec<(String, BTreeMap<String, Box<Gathered>>)>,
+}
+
+/// Of a policy, overall and by slot.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PolicyEstimates {
+    /// Its name.
+    pub policy: String,
+    /// Over all slots.
+    pub overall: Estimates,
+    /// Numbered slots first, by number; then others by name.
+    pub slots: Vec<SlotEstimates>,
+}
+
+/// Of a policy in a slot.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SlotEstimates {
+    /// The slot.
+    pub slot: String,
+    /// In it.
+    #[serde(flatten)]
+    pub estimates: Estimates,
+}
+
+/// Each is None where it is undefined, never NaN: all but the take rate, without matched rows. IPS would then be 0,
+/// which says nothing of the policy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Estimates {
+    /// Rows in all.
+    pub rows: u64,
+    /// Rows whose action the target policy could have chosen.
+    pub matched: u64,
+    /// How many rows of the target policy's own the matched ones are worth, at most `matched`.
+    pub effective_sample_size: Option<f64>,
+    /// Mean reward as logged.
+    pub take_rate: Option<Estimate>,
+    /// Mean reward of matched rows, weighted with the target policy's probability. Unbiased where logging was uniform.
+    pub replay: Option<Estimate>,
+    /// Inverse propensity score.
+    pub ips: Option<Estimate>,
+    /// Self-normalised inverse propensity score.
+    pub snips: Option<Estimate>,
+}
+
+impl Estimator {
+    /// For target policies of these names.
+    pub fn new(policies: impl IntoIterator<Item = String>) -> Estimator {
+        Estimator { policies: policies.into_iter().map(|name| (name, BTreeMap::new())).collect() }
+    }
+
+    /// Adds a row. An error, and nothing added, if a number is out of its range, or so large that its square is
+    /// infinite.
+    pub fn add(&mut self, row: &Logged) -> Result<()> {
+        let Logged { policy, slot, propensity, probability, reward } = *row;
+        ensure!(
+            propensity > 0.0 && propensity <= 1.0,
+            "propensity {propensity} is outside (0, 1]: log the probability with which the action was chosen"
+        );
+        ensure!(
+            (0.0..=1.0).contains(&probability),
+            "probability {probability} of policy {policy} is outside [0, 1]: give that of the logged action"
+        );
+        let weight = probability / propensity;
+        ensure!(
+            is_summable(1.0, reward) && is_summable(weight, reward),
+            "reward {reward} with propensity {propensity} cannot be summed: give smaller finite ones"
+        );
+        let known = self.policies.len();
+        let Some((_, slots)) = self.policies.get_mut(policy) else {
+            anyhow::bail!("policy {policy} is unknown: there are {known}, counted from 0");
+        };
+        match slots.get_mut(slot) {
+            Some(gathered) => gathered.add(weight, probability, reward),
+            None => slots.entry(slot.to_owned()).or_default().add(weight, probability, reward),
+        }
+        Ok(())
+    }
+
+    /// Adds the rows of another estimator, which must have the same policies in the same order.
+    pub fn merge(&mut self, other: &Estimator) -> Result<()> {
+        let names = |estimator: &Estimator| estimator.policies.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let (ours, theirs) = (names(self), names(other));
+        ensure!(ours == theirs, "policies {theirs:?} are not {ours:?}: merge estimators of the same policies");
+        for ((_, slots), (_, others)) in self.policies.iter_mut().zip(&other.policies) {
+            for (slot, gathered) in others {
+                slots.entry(slot.clone()).or_default().merge(gathered);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the rows so far say, one a policy, in the order of the policies.
+    pub fn estimates(&self) -> Vec<PolicyEstimates> {
+        self.policies.iter().map(|(policy, slots)| policy_estimates(policy, slots)).collect()
+    }
+}
+
+fn policy_estimates(policy: &str, gathered: &BTreeMap<String, Box<Gathered>>) -> PolicyEstimates {
+    let mut overall = Gathered::default();
+    gathered.values().for_each(|slot| overall.merge(slot));
+    let mut slots: Vec<SlotEstimates> = gathered
+        .iter()
+        .map(|(slot, gathered)| SlotEstimates { slot: slot.clone(), estimates: gathered.estimates() })
+        .collect();
+    slots.sort_by_key(|of| of.slot.parse::<u64>().unwrap_or(u64::MAX));
+    PolicyEstimates { policy: policy.to_owned(), overall: overall.estimates(), slots }
+}
+
+/// Of the rows of a policy in a slot.
+#[derive(Clone, Debug)]
+struct Gathered {
+    rows: u64,
+    matched: u64,
+    as_logged: Moments,
+    by_probability: Moments,
+    by_inverse_propensity: Moments,
+}
+
+impl Default for Gathered {
+    fn default() -> Gathered {
+        let none = Moments::new;
+        Gathered { rows: 0, matched: 0, as_logged: none(), by_probability: none(), by_inverse_propensity: none() }
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, weight: f64, probability: f64, reward: f64) {
+        self.rows += 1;
+        self.as_logged.add(1.0, reward);
+        if probability > 0.0 {
+            self.matched += 1;
+            self.by_probability.add(probability, reward);
+            self.by_inverse_propensity.add(weight, reward);
+        }
+    }
+
+    fn merge(&mut self, other: &Gathered) {
+        self.rows += other.rows;
+        self.matched += other.matched;
+        self.as_logged.merge(&other.as_logged);
+        self.by_probability.merge(&other.by_probability);
+        self.by_inverse_propensity.merge(&other.by_inverse_propensity);
+    }
+
+    fn estimates(&self) -> Estimates {
+        let Gathered { rows, matched, .. } = *self;
+        Estimates {
+            rows,
+            matched,
+            effective_sample_size: self.by_inverse_propensity.effective_sample_size(),
+            take_rate: self.as_logged.ratio(rows, rows),
+            replay: self.by_probability.ratio(rows, matched),
+            ips: self.by_inverse_propensity.mean(rows),
+            snips: self.by_inverse_propensity.ratio(rows, matched),
+        }
+    }
+}
