@@ -111,7 +111,7 @@ pub fn relax(rules: &Rules, cells: &[Cell]) -> Result<(Vec<u64>, Vec<Relaxed>), 
 
 impl Problem {
     fn infeasible(&self) -> Result<Infeasible, Unsettled> {
-        let t0 = std::time::Instant::now(); let (x, relaxed) = self.relaxed()?; eprintln!("relaxed {:?}", t0.elapsed());
+        let (x, relaxed) = self.relaxed()?;
         let total = self.size(&self.clauses()).unwrap_or_else(|| x.iter().sum::<i64>().unsigned_abs());
         let rows = self.demands.at(total);
         let conflict = self.conflict()?.into_iter().map(|at| self.clause(at, &rows)).collect();
