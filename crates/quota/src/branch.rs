@@ -4,6 +4,9 @@ use crate::simplex::{Simplex, Unsettled};
 
 /// Nodes after which the search gives up: far beyond what rules of a few columns need.
 const NODES: usize = 20_000;
+/// Nodes after which the cheapest so far stands for the cheapest there is.
+const PROOF: usize = 500;
+/// How near to a whole number is one.
 const WHOLE: f64 = 1e-6;
 
 /// When a whole solution is good enough.
@@ -11,7 +14,7 @@ const WHOLE: f64 = 1e-6;
 pub(crate) enum Goal {
     /// The first one.
     Any,
-    /// The cheapest, where whole solutions have whole costs.
+    /// The cheapest, where whole solutions have whole costs, or the cheapest of [`PROOF`] nodes.
     WholeCost,
     /// The cheapest that so many nodes find; if none of them does, the first one after.
     Nodes(usize),
@@ -25,6 +28,7 @@ pub(crate) fn minimise(program: Simplex, whole: usize, goal: Goal) -> Result<Opt
     for node in 0..NODES {
         let enough = match (goal, &best) {
             (Goal::Any, Some(_)) => true,
+            (Goal::WholeCost, Some(_)) => node >= PROOF,
             (Goal::Nodes(nodes), Some(_)) => node >= nodes,
             _ => false,
         };
@@ -40,7 +44,11 @@ pub(crate) fn minimise(program: Simplex, whole: usize, goal: Goal) -> Result<Opt
             continue;
         }
         match most_fractional(&program.values()[..whole]) {
-            Some((variable, value)) => branch(program, variable, value, &mut open),
+            Some((variable, value)) => {
+                let around = (node == 0).then(|| around(&program, whole));
+                branch(program, variable, value, &mut open);
+                open.extend(around);
+            }
             None => {
                 let values = program.values()[..whole].iter();
                 best = Some((bound, values.map(|value| value.round() as i64).collect()));
@@ -48,6 +56,16 @@ pub(crate) fn minimise(program: Simplex, whole: usize, goal: Goal) -> Result<Opt
         }
     }
     Err(Unsettled)
+}
+
+/// The program with every whole variable next to where it is: what is looked at first, as it has few fractions to mend.
+fn around(program: &Simplex, whole: usize) -> Simplex {
+    let mut around = program.clone();
+    for (variable, value) in program.values()[..whole].iter().enumerate() {
+        let (lower, upper) = program.bounds(variable);
+        around.bound(variable, (value + WHOLE).floor().max(lower), (value - WHOLE).ceil().min(upper));
+    }
+    around
 }
 
 /// Both sides of a fraction; the nearer whole number is looked at first.

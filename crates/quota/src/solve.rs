@@ -96,7 +96,8 @@ pub fn solve(rules: &Rules, cells: &[Cell]) -> Result<Vec<u64>, SolveError> {
 /// Quotas that meet the rules as far as they can be met, and the clauses that gave way (none: then as [`solve`]).
 ///
 /// The rows by which clauses are missed are the fewest for `size` and `max_size`, then the fewest for the rules of the
-/// lowest priority number given that, and so on; rules without a priority come last.
+/// lowest priority number given that, and so on; rules without a priority come last. (Fewest as proven in 500 nodes of
+/// the search: with three and more partitions it may be a few more.)
 pub fn relax(rules: &Rules, cells: &[Cell]) -> Result<(Vec<u64>, Vec<Relaxed>), SolveError> {
     match solve(rules, cells) {
         Ok(quotas) => Ok((quotas, Vec::new())),
@@ -111,7 +112,7 @@ pub fn relax(rules: &Rules, cells: &[Cell]) -> Result<(Vec<u64>, Vec<Relaxed>), 
 
 impl Problem {
     fn infeasible(&self) -> Result<Infeasible, Unsettled> {
-        let t0 = std::time::Instant::now(); let (x, relaxed) = self.relaxed()?; eprintln!("relaxed {:?}", t0.elapsed());
+        let (x, relaxed) = self.relaxed()?;
         let total = self.size(&self.clauses()).unwrap_or_else(|| x.iter().sum::<i64>().unsigned_abs());
         let rows = self.demands.at(total);
         let conflict = self.conflict()?.into_iter().map(|at| self.clause(at, &rows)).collect();
