@@ -85,3 +85,43 @@ fn most_fractional(values: &[f64]) -> Option<(usize, f64)> {
     let fractional = values.iter().copied().enumerate().filter(|(_, value)| off(*value) > WHOLE);
     fractional.max_by(|a, b| off(a.1).total_cmp(&off(b.1)).then(b.0.cmp(&a.0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simplex::Column;
+
+    /// Maximise value within a weight, each thing once: 8, 11, 6, 4 of weights 5, 7, 4, 3, within 14.
+    fn knapsack(least: f64) -> Simplex {
+        let things = [(8.0, 5.0), (11.0, 7.0), (6.0, 4.0), (4.0, 3.0)].into_iter();
+        let column = |(value, weight): (f64, f64)| Column {
+            entries: vec![(0, weight)],
+            lower: 0.0,
+            upper: 1.0,
+            start: 0.0,
+            cost: -value,
+        };
+        Simplex::new(things.map(column).collect(), &[(least, 14.0)])
+    }
+
+    #[test]
+    fn the_best_whole_choice_is_not_the_rounded_one() {
+        // In fractions 22 (half of the third); in whole things 21, without the first, which goes first by value.
+        assert_eq!(minimise(knapsack(0.0), 4, Goal::WholeCost), Ok(Some(vec![0, 1, 1, 1])));
+        assert_eq!(minimise(knapsack(0.0), 4, Goal::Nodes(100)), Ok(Some(vec![0, 1, 1, 1])));
+    }
+
+    #[test]
+    fn what_only_fractions_meet_has_no_solution() {
+        assert_eq!(minimise(knapsack(13.5), 4, Goal::Any), Ok(Some(vec![0, 1, 1, 1])));
+        let pair = |at: u32| Column {
+            entries: vec![(at, 1.0), ((at + 1) % 3, 1.0)],
+            lower: 0.0,
+            upper: 9.0,
+            start: 0.0,
+            cost: 0.0,
+        };
+        let triangle = Simplex::new((0..3).map(pair).collect(), &[(1.0, 1.0); 3]);
+        assert_eq!(minimise(triangle, 3, Goal::Any), Ok(None));
+    }
+}
