@@ -32,7 +32,8 @@ rules.toml:
   positive = \"rank = 1\"
   per_positive = 4
 
-The rules hold over all rows of the run. With --unit, sizes count units.")]
+The rules hold over all rows of the run, so the sample is drawn at its end: with --follow, by a later run without it.
+With --unit, sizes count units.")]
 pub struct Stratify {
     #[command(flatten)]
     run: RunFlags,
@@ -70,9 +71,6 @@ pub struct Stratify {
 
 impl Stratify {
     pub fn plan(self) -> Result<Plan> {
-        if self.run.follow {
-            return Err(Usage("a sample of what never ends is never drawn: leave out --follow".to_owned()).into());
-        }
         let sampling = Sampling { rules: self.rules()?, relax: self.relax };
         let splits = self.split.clone().unwrap_or_default();
         if !splits.is_empty() {

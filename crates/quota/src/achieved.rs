@@ -131,10 +131,10 @@ impl Table {
         if kind == Kind::Share {
             line.desired = Some(rule.share.get(stratum).copied().unwrap_or(0.0));
         }
-        if kind.from_below() {
+        if kind.binds_below() {
             line.least = Some(line.least.map_or(rows, |least| least.max(rows)));
         }
-        if kind.from_above() {
+        if kind.binds_above() {
             line.most = Some(line.most.map_or(rows, |most| most.min(rows)));
         }
     }

@@ -50,11 +50,11 @@ impl Kind {
         }
     }
 
-    pub(crate) fn from_below(self) -> bool {
+    pub(crate) fn binds_below(self) -> bool {
         !matches!(self, Kind::MaxSize | Kind::Max | Kind::MaxEach | Kind::AtMost)
     }
 
-    pub(crate) fn from_above(self) -> bool {
+    pub(crate) fn binds_above(self) -> bool {
         !matches!(self, Kind::Min | Kind::MinEach | Kind::AtLeast)
     }
 }

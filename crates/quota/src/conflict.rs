@@ -5,14 +5,14 @@ use crate::problem::Problem;
 use crate::simplex::Unsettled;
 
 impl Problem {
-    /// Such a set, by place, where all clauses together cannot be met. One clause alone (or with `size`) if any asks for
-    /// more than there is; else the smaller of what halving leaves (Junker's QuickXplain) from either end.
+    /// Such a set, by place, where all clauses together cannot be met. One clause alone (or with `size`) if any asks
+    /// for more than there is; else the smaller of what halving leaves (Junker's QuickXplain) from either end.
     pub fn conflict(&self) -> Result<Vec<usize>, Unsettled> {
         let all = self.clauses();
         let rows = self.demands.at(self.size(&all).unwrap_or(0));
         let short = |at: &usize| {
             let clause = &self.demands.all[*at].clause;
-            clause.kind.from_below() && rows[*at] > clause.supply
+            clause.kind.binds_below() && rows[*at] > clause.supply
         };
         if let Some(alone) = all.iter().copied().find(short) {
             // A proportion asks for so many rows only because of the size.
@@ -47,12 +47,7 @@ fn smaller(test: &mut Test<'_>, suspects: &[usize]) -> Result<Vec<usize>, Unsett
 type Test<'a> = dyn FnMut(&[usize]) -> Result<bool, Unsettled> + 'a;
 
 /// A conflict among `suspects`, which beside `given` cannot be met; `changed` if `given` may be why.
-fn explain(
-    test: &mut Test<'_>,
-    given: &[usize],
-    changed: bool,
-    suspects: &[usize],
-) -> Result<Vec<usize>, Unsettled> {
+fn explain(test: &mut Test<'_>, given: &[usize], changed: bool, suspects: &[usize]) -> Result<Vec<usize>, Unsettled> {
     if changed && !test(given)? {
         return Ok(Vec::new());
     }

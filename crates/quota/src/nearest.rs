@@ -11,46 +11,51 @@ use crate::branch::{self, Goal};
 use crate::simplex::{Simplex, Unsettled};
 use crate::system::{Row, System};
 
-/// Changes of this size and more are looked at once small ones meet no solution: 1, then 1, 1, 2, then all.
-const REACHES: [u32; 3] = [1, 3, 62];
+/// Rounds of changes by a row a cell, each the best there is; where scaling has come near, one or two do.
+const POLISHES: usize = 20;
 /// Nodes of the search for whole steps where bounds overlap so that fractions are better.
-const NODES: usize = 40;
+const NODES: usize = 8;
 /// Rounds of scaling towards the rows' bounds; what is left after them is repaired in whole numbers.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 500;
 
 impl System {
     /// The nearest numbers, or none if there are none at all.
     ///
     /// Over single cells and a total this is exact, in whole arithmetic, ties to the earlier cell. With rows that form
-    /// two partitions, or nested ones, it is the optimum to 1e-9 a row's cost. With more that overlap it always finds
-    /// numbers within the bounds if there are any; they may then be a few rows off the nearest.
+    /// two partitions, or nested ones, it is the optimum to 1e-9 a row's cost. Otherwise, and where bounds leave so
+    /// little room that scaling does not settle, it still finds numbers within the bounds if there are any; they may
+    /// then be some rows off the nearest.
     pub fn nearest(&self) -> Result<Option<Vec<i64>>, Unsettled> {
         if let [] | [_] = &self.rows[..] {
             let mut x = self.lower.clone();
             self.rows.iter().for_each(|row| self.apportion(&row.cells, row.lower, &mut x));
             return Ok(Some(x));
         }
-        let mut base = self.proportional();
-        let mut found = false;
-        for reach in REACHES {
-            while let Some((step, gain)) = self.improve(&base, reach)? {
-                let ends = found && gain < NEGLIGIBLE;
-                if !ends {
-                    base.iter_mut().zip(step).for_each(|(base, step)| *base += step);
-                }
-                found = true;
-                if ends {
-                    self.settle_ties(&mut base);
-                    return Ok(Some(base));
-                }
+        if !self.sums_fit() {
+            return Ok(None);
+        }
+        let scaled = self.proportional();
+        let mut x = match self.improve(&scaled)? {
+            Some((steps, _)) => added(&scaled, &steps),
+            // Scaling has not come near enough, for want of room or of a solution: any one, to begin from.
+            None => match self.feasible(&scaled)? {
+                Some(x) => x,
+                None => return Ok(None),
+            },
+        };
+        for _ in 0..POLISHES {
+            match self.improve(&x)? {
+                Some((steps, gain)) if gain > NEGLIGIBLE => x = added(&x, &steps),
+                _ => break,
             }
         }
-        Ok(None)
+        self.settle_ties(&mut x);
+        Ok(Some(x))
     }
 
-    /// The best whole changes that bring `base` within the bounds, each up to 2^(reach - 1) or so, and what they gain.
-    fn improve(&self, base: &[i64], reach: u32) -> Result<Option<(Vec<i64>, f64)>, Unsettled> {
-        let program = self.program(base, |cell| self.changes(cell, base[cell], reach));
+    /// The best changes by at most a row a cell that bring `base` within the bounds, and what they gain.
+    fn improve(&self, base: &[i64]) -> Result<Option<(Vec<i64>, f64)>, Unsettled> {
+        let program = self.program(base, |cell| self.changes(cell, base[cell]).to_vec());
         let costs: Vec<f64> = program.columns.iter().map(|column| column.cost).collect();
         let simplex = Simplex::new(program.columns, &program.rows);
         let Some(values) = branch::minimise(simplex, costs.len(), Goal::Nodes(NODES))? else { return Ok(None) };
@@ -60,26 +65,11 @@ impl System {
         Ok(Some((step, gain)))
     }
 
-    /// Pieces of 1, 1, 2, 4... rows up and down from `x`, with what a row of each costs on average.
-    fn changes(&self, cell: usize, x: i64, reach: u32) -> Vec<(i64, i64, f64)> {
-        let supply = self.supply[cell] as f64;
-        let piece = |from: i64, to: i64| (to - from, (from + to) as f64 / supply);
-        let mut pieces = Vec::new();
-        let (mut up, mut down) = (x, x);
-        for power in 0..reach {
-            let width = 1i64 << power.saturating_sub(1);
-            let (next, last) = ((up + width).min(self.upper[cell]), (down - width).max(self.lower[cell]));
-            if next > up {
-                let (size, cost) = piece(up, next);
-                pieces.push((0, size, cost));
-            }
-            if last < down {
-                let (size, cost) = piece(last, down);
-                pieces.push((-size, 0, cost));
-            }
-            (up, down) = (next.max(up), last.min(down));
-        }
-        pieces
+    /// A row more or less than `x` of a cell, where its bounds allow it, at what that costs.
+    fn changes(&self, cell: usize, x: i64) -> [(i64, i64, f64); 2] {
+        let cost = |doubled: i64| doubled as f64 / self.supply[cell].max(1) as f64;
+        let (more, less) = (i64::from(x < self.upper[cell]), i64::from(x > self.lower[cell]));
+        [(0, more, cost(2 * x + 1)), (-less, 0, cost(2 * x - 1))]
     }
 
     /// Cells of the same rows share out anew what they have together, so that ties among them go to the earlier cell.
@@ -186,6 +176,10 @@ impl System {
 
 /// As near to a row's bound as scaling need come.
 const CLOSE: f64 = 1e-3;
+
+fn added(x: &[i64], steps: &[i64]) -> Vec<i64> {
+    x.iter().zip(steps).map(|(x, step)| x + step).collect()
+}
 
 /// A gain that is no more than rounding.
 const NEGLIGIBLE: f64 = 1e-9;

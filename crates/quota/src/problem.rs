@@ -63,8 +63,8 @@ impl Problem {
     /// What a clause allows, if it asks for so many rows.
     pub fn bound(&self, at: usize, rows: u64) -> Bound<'_> {
         let demand = &self.demands.all[at];
-        let lower = if demand.clause.kind.from_below() { count(rows) } else { 0 };
-        let upper = if demand.clause.kind.from_above() { count(rows) } else { i64::MAX };
+        let lower = if demand.clause.kind.binds_below() { count(rows) } else { 0 };
+        let upper = if demand.clause.kind.binds_above() { count(rows) } else { i64::MAX };
         (&demand.cells, lower, upper)
     }
 

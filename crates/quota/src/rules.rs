@@ -28,6 +28,8 @@ pub struct Rules {
 
 /// One partition of the rows into strata, and what must hold of each stratum.
 ///
+/// A rule that asks for nothing only tells its strata apart: each keeps its part of the whole.
+///
 /// A stratum's label is its value, or its values joined by `/`, with `null` for a null.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -185,12 +187,7 @@ impl Rule {
         if self.strata.is_empty() || self.strata.iter().any(|column| column.trim().is_empty()) {
             return Err(refused(place(), "strata", "names no column; write e.g. [\"country\"]"));
         }
-        let counts = [&self.min, &self.max, &self.exact].into_iter().any(|counts| !counts.is_empty());
-        let each = self.min_each.is_some() || self.max_each.is_some();
         let proportions = [("share", &self.share), ("at_least", &self.at_least), ("at_most", &self.at_most)];
-        if !counts && !each && proportions.iter().all(|(_, proportions)| proportions.is_empty()) {
-            return Err(refused(place(), "strata", &format!("has nothing to hold: add one of {}", CLAUSES.join(", "))));
-        }
         for (key, proportions) in proportions {
             let wrong = proportions.iter().find(|(_, proportion)| !(0.0..=1.0).contains(*proportion));
             if let Some((stratum, proportion)) = wrong {
@@ -297,7 +294,6 @@ mod tests {
             (told("size = -1"), "the rules: `size` is below 0"),
             (rule("min = {US = -1}"), "rule 1 (a): `min.US` is below 0"),
             (rule("max_each = -1"), "rule 1 (a): `max_each` is below 0"),
-            (rule(""), "rule 1 (a): `strata` has nothing to hold"),
             (rule("share = {tv = 1.5}"), "rule 1 (a): `share.tv` is 1.5, not a proportion"),
             (rule("share = {tv = nan}"), "rule 1 (a): `share.tv` is NaN, not a proportion"),
             (rule("share = {tv = 0.5, web = 0.6}"), "rule 1 (a): `share` sums to 1.1, not to 1"),

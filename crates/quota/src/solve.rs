@@ -96,7 +96,8 @@ pub fn solve(rules: &Rules, cells: &[Cell]) -> Result<Vec<u64>, SolveError> {
 /// Quotas that meet the rules as far as they can be met, and the clauses that gave way (none: then as [`solve`]).
 ///
 /// The rows by which clauses are missed are the fewest for `size` and `max_size`, then the fewest for the rules of the
-/// lowest priority number given that, and so on; rules without a priority come last.
+/// lowest priority number given that, and so on; rules without a priority come last. (Fewest as proven in 500 nodes of
+/// the search: with three and more partitions it may be a few more.)
 pub fn relax(rules: &Rules, cells: &[Cell]) -> Result<(Vec<u64>, Vec<Relaxed>), SolveError> {
     match solve(rules, cells) {
         Ok(quotas) => Ok((quotas, Vec::new())),

@@ -71,8 +71,8 @@ impl Problem {
     /// For a clause that grows with the total: its proportion, and how far its rows may be below and above that.
     pub fn scaled(&self, at: usize) -> Option<(f64, f64, f64)> {
         let Demand { clause, amount, .. } = &self.demands.all[at];
-        let below = if clause.kind.from_below() { 0.0 } else { f64::NEG_INFINITY };
-        let above = if clause.kind.from_above() { 0.0 } else { f64::INFINITY };
+        let below = if clause.kind.binds_below() { 0.0 } else { f64::NEG_INFINITY };
+        let above = if clause.kind.binds_above() { 0.0 } else { f64::INFINITY };
         match amount {
             Amount::Count(_) => None,
             Amount::Part(part) => Some((*part as f64 / ONE, below, above)),

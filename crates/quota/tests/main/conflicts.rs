@@ -28,7 +28,8 @@ const HOPELESS: [(&str, &str, &str); 10] = [
         "2.min.JP=1/10->0",
     ),
     (
-        "size = 200\n[[rule]]\nname='device'\nstrata=['d']\nmax={tv=10}\npriority=2\n[[rule]]\nstrata=['c']\nmin={FR=140}\npriority=1",
+        "size = 200\n[[rule]]\nname='d'\nstrata=['d']\nmax={tv=10}\npriority=2\n\
+         [[rule]]\nstrata=['c']\nmin={FR=140}\npriority=1",
         "1.max.tv=10/110 2.min.FR=140/140",
         "1.max.tv=10/110->60",
     ),

@@ -8,4 +8,3 @@ mod instances;
 mod oracle;
 mod random;
 mod scale;
-mod tmp_bench;
