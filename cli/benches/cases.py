@@ -22,6 +22,9 @@ class Case:
 
 PAIRS = "count(*), bit_xor(hash(play_event_id, impression_event_id))"
 COUNTS = "count(*), sum(impressions), sum(plays), bit_xor(hash(video_id, epoch, impressions, plays))"
+# Two impressions of one time and profile may be told apart by none of the rivals in the same way.
+PLAYS = "count(*), count(impression_ts), bit_xor(hash(play_event_id, play_ts, impression_ts))"
+SAMPLE = "count(*), count(distinct event_id), count(distinct country || device)"
 EVENTS = "count(*), bit_xor(hash(event_id, ts))"
 
 
@@ -42,6 +45,12 @@ def all_cases(rescan: str, data: Data) -> list[Case]:
         flags = [*data.inputs(data.lines), "--max-rows", str(BATCH_ROWS)]
         return Case(f"stream {command}", {"rescan": own(command, *flags)}, check, events=data.events)
 
+    formulations = {name: rival("duckdb", f"attribute {name}", str(data.parquet)) for name in ("range", "number", "asof")}
+    attribute = {"rescan": own("attribute", *data.inputs(data.hours)), **formulations}
+    stratify = {
+        "rescan": own("stratify", "--in", data.hours("impressions"), "--rules", str(HERE / "sample.toml")),
+        "duckdb": rival("duckdb", "stratify", str(data.parquet)),
+    }
     lines = data.lines("impressions")
     ingest = {
         "rescan": own("ingest", "--in", lines, "--schema", "impressions"),
@@ -50,7 +59,10 @@ def all_cases(rescan: str, data: Data) -> list[Case]:
     return [
         batch("join", PAIRS),
         batch("aggregate", COUNTS),
+        Case("batch attribute", attribute, PLAYS),
+        Case("batch stratify", stratify, SAMPLE),
         Case("ingest", ingest, EVENTS),
         stream("join", PAIRS),
         stream("aggregate", COUNTS),
+        stream("attribute", PLAYS),
     ]

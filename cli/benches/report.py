@@ -12,7 +12,13 @@ from measure import Took
 from state import Cost
 
 README = Path(__file__).parent / "README.md"
-NAMES = {"duckdb": "DuckDB", "polars": "Polars"}
+NAMES = {
+    "duckdb": "DuckDB",
+    "polars": "Polars",
+    "range": "DuckDB, range join",
+    "number": "DuckDB, row_number",
+    "asof": "DuckDB, as-of join",
+}
 MEASURES = {"time": "wall", "processor time": "cpu", "peak memory": "peak"}
 
 

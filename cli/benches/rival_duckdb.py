@@ -45,9 +45,63 @@ def ingest(lines: str) -> str:
         from read_ndjson('{lines}', columns = {columns})"""
 
 
+CANDIDATE = "p.profile_id = i.profile_id and p.video_id = i.video_id and i.ts <= p.ts and i.ts >= p.ts - interval 24 hours"
+LATEST = "(i.ts, i.event_id)"
+
+
+def attribute_range(root: str) -> str:
+    """A range join, and the latest of each play by arg_max."""
+    return f"""
+        select p.event_id as play_event_id, 'last' as model, arg_max(i.event_id, {LATEST}) as impression_event_id,
+               1.0 as credit, p.ts as play_ts, max(i.ts) as impression_ts, arg_max(i.row, {LATEST}) as source_of_play,
+               arg_min(i.row, {LATEST}) as source_of_discovery, p.ts::date as dt, hour(p.ts) as hr
+        from {hours(root, "plays")} p left join {hours(root, "impressions")} i on {CANDIDATE}
+        group by p.event_id, p.ts"""
+
+
+def attribute_number(root: str) -> str:
+    """A range join, and the latest of each play by row_number; it does not find the source of discovery."""
+    return f"""
+        select * exclude (n) from (
+            select p.event_id as play_event_id, 'last' as model, i.event_id as impression_event_id, 1.0 as credit,
+                   p.ts as play_ts, i.ts as impression_ts, i.row as source_of_play, p.ts::date as dt, hour(p.ts) as hr,
+                   row_number() over (partition by p.event_id order by i.ts desc, i.event_id desc) as n
+            from {hours(root, "plays")} p left join {hours(root, "impressions")} i on {CANDIDATE})
+        where n = 1"""
+
+
+def attribute_asof(root: str) -> str:
+    """An as-of join, which knows no lookback: the day is as long as that. Nor does it find the source of discovery."""
+    return f"""
+        select p.event_id as play_event_id, 'last' as model, i.event_id as impression_event_id, 1.0 as credit,
+               p.ts as play_ts, i.ts as impression_ts, i.row as source_of_play, p.ts::date as dt, hour(p.ts) as hr
+        from {hours(root, "plays")} p asof left join {hours(root, "impressions")} i
+          on p.profile_id = i.profile_id and p.video_id = i.video_id and p.ts >= i.ts"""
+
+
+def stratify(root: str) -> str:
+    return f"""
+        select * exclude (n) from (
+            select *, ts::date as dt, hour(ts) as hr,
+                   row_number() over (partition by country, device order by hash(event_id)) as n
+            from {hours(root, "impressions")})
+        where n <= 2000"""
+
+
+CASES = {
+    "join": join,
+    "aggregate": aggregate,
+    "ingest": ingest,
+    "attribute range": attribute_range,
+    "attribute number": attribute_number,
+    "attribute asof": attribute_asof,
+    "stratify": stratify,
+}
+
+
 def main() -> None:
     case, source, out = sys.argv[1:]
-    select = {"join": join, "aggregate": aggregate, "ingest": ingest}[case](source)
+    select = CASES[case](source)
     begun = time.perf_counter()
     connection = duckdb.connect()
     connection.execute("set preserve_insertion_order = false")

@@ -8,8 +8,8 @@ use arrow::error::ArrowError;
 use connector::SourceError;
 use datafusion::error::DataFusionError;
 use journal::{JournalError, Unbalanced};
-use runner::MissingInput;
 use quota::RulesError;
+use runner::MissingInput;
 use scan::{SampleError, ScriptError};
 
 /// The command line asks for something that cannot be (exit 2).

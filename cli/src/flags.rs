@@ -17,7 +17,7 @@ use crate::words::{bytes, directory, microseconds, pair};
 #[derive(Args, Debug)]
 pub struct RunFlags {
     /// An input, NAME=URI: a directory of dt=/hr= Parquet (or s3://…), files, - for standard input, kafka://host/topic
-    #[arg(long = "in", value_name = "NAME=URI", required = true)]
+    #[arg(long = "in", value_name = "NAME=URI")]
     pub inputs: Vec<String>,
     /// Where the output goes: a directory
     #[arg(long, value_name = "DIR", value_parser = directory)]

@@ -81,11 +81,7 @@ async fn verify(sample: &Manifest, location: &Location, hours: &BTreeMap<Hour, H
     Ok(())
 }
 
-fn as_json(
-    partitions: &[(Hour, bool, Option<u64>, u64)],
-    epoch: Option<&Epoch>,
-    sample: Option<&Manifest>,
-) -> Value {
+fn as_json(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>, sample: Option<&Manifest>) -> Value {
     let partition = |(hour, sealed, rows, bytes): &(Hour, bool, Option<u64>, u64)| json!({ "hour": hour.to_string(), "sealed": sealed, "rows": rows, "bytes": bytes });
     json!({
         "partitions": partitions.iter().map(partition).collect::<Vec<_>>(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use connector::Hour;
+use connector::{Hour, Location};
 use journal::Sum;
 use runner::{Cut, Job, Range, Report, batch, extent, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
@@ -27,6 +27,8 @@ pub struct Plan {
     pub columns: BTreeMap<String, Vec<String>>,
     pub params: BTreeMap<String, Literal>,
     pub approximate: bool,
+    /// Where more of an input is, in a batch run: the archives of other regions.
+    pub regions: Vec<(String, String)>,
     /// SQL for which names of the script stand.
     pub expressions: BTreeMap<String, Vec<String>>,
     /// How a sample is drawn of what f puts out.
@@ -55,6 +57,7 @@ impl Plan {
             columns: BTreeMap::new(),
             params: BTreeMap::new(),
             approximate: false,
+            regions: Vec::new(),
             expressions: BTreeMap::new(),
             sampling: None,
             time,
@@ -93,6 +96,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
     };
     match opened {
         Opened::Batch(roots, _) => {
+            let roots = everywhere(&plan, roots)?;
             let range = range(&plan, &roots).await?;
             if plan.flags.show.dry_run {
                 eprintln!(
@@ -134,14 +138,16 @@ fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
 }
 
 fn uris(plan: &Plan) -> String {
-    plan.inputs.values().cloned().collect::<Vec<_>>().join(", ")
+    let regions = plan.regions.iter().map(|(_, uri)| uri);
+    plan.inputs.values().chain(regions).cloned().collect::<Vec<_>>().join(", ")
 }
 
 /// Reading what one writes would never end, or end wrong.
 fn refuse_overlap(plan: &Plan) -> Result<()> {
     let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let out = whole(&plan.flags.out);
-    for uri in plan.inputs.values().filter(|uri| !uri.contains("://") && *uri != "-") {
+    let regions = plan.regions.iter().map(|(_, uri)| uri);
+    for uri in plan.inputs.values().chain(regions).filter(|uri| !uri.contains("://") && *uri != "-") {
         let input = whole(Path::new(uri));
         if input.starts_with(&out) || out.starts_with(&input) && input.is_dir() {
             return Err(Usage(format!(
@@ -154,12 +160,22 @@ fn refuse_overlap(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// The places of each input: the first, and the other regions'.
+fn everywhere(plan: &Plan, roots: BTreeMap<String, Location>) -> Result<Vec<(String, Location)>> {
+    let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
+    let mut all: Vec<(String, Location)> = roots.into_iter().collect();
+    for (name, uri) in &plan.regions {
+        all.push((name.clone(), Location::parse(uri, &options)?));
+    }
+    Ok(all)
+}
+
 /// The hours that were asked for, or all that every input has.
-async fn range(plan: &Plan, roots: &BTreeMap<String, connector::Location>) -> Result<Range> {
+async fn range(plan: &Plan, roots: &[(String, Location)]) -> Result<Range> {
     let (mut from, mut to) = plan.flags.range()?;
     if from.is_none() || to.is_none() {
         let mut whole: Option<(Hour, Hour)> = None;
-        for root in roots.values() {
+        for (_, root) in roots {
             let Some((first, end)) = extent(root).await? else { continue };
             whole = Some(whole.map_or((first, end), |(from, to)| (from.min(first), to.max(end))));
         }

@@ -10,6 +10,7 @@ mod inspect;
 mod join;
 mod launch;
 mod made_up;
+mod merge;
 mod open;
 mod reconcile;
 mod run;
@@ -50,6 +51,7 @@ enum Command {
     Aggregate(aggregate::Aggregate),
     Attribute(attribute::Attribute),
     Stratify(stratify::Stratify),
+    Merge(merge::Merge),
     Run(run::Run),
     Reconcile(reconcile::Reconcile),
     Inspect(inspect::Inspect),
@@ -86,6 +88,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
         Command::Attribute(attribute) => launch::launch(attribute.plan()?).await,
         Command::Stratify(stratify) => launch::launch(stratify.plan()?).await,
+        Command::Merge(merge) => launch::launch(merge.plan()?).await,
         Command::Run(run) => launch::launch(run.plan()?).await,
         Command::Reconcile(reconcile) => reconcile.run().await,
         Command::Inspect(inspect) => inspect.run().await,

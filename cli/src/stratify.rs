@@ -76,8 +76,10 @@ impl Stratify {
         if !splits.is_empty() {
             Splits::parse(&splits).map_err(|e| Usage(e.to_string()))?;
         }
-        let mut replaced =
-            BTreeMap::from([("event_id".to_owned(), vec![self.id.clone()]), ("ts".to_owned(), vec![self.time.clone()])]);
+        let mut replaced = BTreeMap::from([
+            ("event_id".to_owned(), vec![self.id.clone()]),
+            ("ts".to_owned(), vec![self.time.clone()]),
+        ]);
         if splits.is_empty() {
             replaced.insert("split".to_owned(), Vec::new());
         }

@@ -10,6 +10,7 @@ mod main {
     mod errors;
     mod golden;
     mod kafka;
+    mod merge;
     mod openbandit;
     mod readme;
     mod resume;

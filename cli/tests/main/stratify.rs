@@ -93,7 +93,10 @@ fn units_are_whole_and_in_one_split() {
 #[test]
 fn rules_that_cannot_be_met_are_named_and_nothing_is_written() {
     let dir = made();
-    dir.write("rules.toml", "size = 100\n[[rule]]\nname = 'big'\nstrata = ['country']\nmin = { US = 80, BR = 40 }\npriority = 2\n");
+    dir.write(
+        "rules.toml",
+        "size = 100\n[[rule]]\nname = 'big'\nstrata = ['country']\nmin = { US = 80, BR = 40 }\npriority = 2\n",
+    );
     for source in ["archive", "raw/impressions.jsonl --schema impressions --watermark-delay 4h"] {
         let ran = dir.run(&format!("stratify --in {source} --rules rules.toml --out out"));
         assert_eq!(ran.code, Some(65), "{}", ran.err);
@@ -103,7 +106,8 @@ fn rules_that_cannot_be_met_are_named_and_nothing_is_written() {
     dir.ok("stratify --in archive --rules rules.toml --relax --out relaxed");
     assert_eq!(dir.rows("relaxed").len(), 100);
     assert!(!manifest(&dir, "relaxed")["relaxed"].as_array().unwrap().is_empty());
-    let wrong = [("siz = 3", "size"), ("[[rule]]\nstrata = ['nothing']\nmin_each = 1", "nothing"), ("size = -1", "size")];
+    let wrong =
+        [("siz = 3", "size"), ("[[rule]]\nstrata = ['nothing']\nmin_each = 1", "nothing"), ("size = -1", "size")];
     for (rules, named) in wrong {
         dir.write("wrong.toml", rules);
         let ran = dir.run("stratify --in archive --rules wrong.toml --out wrong");
@@ -114,10 +118,7 @@ fn rules_that_cannot_be_met_are_named_and_nothing_is_written() {
 #[test]
 fn weights_give_back_the_whole() {
     let dir = made();
-    dir.write(
-        "rules.toml",
-        "[[rule]]\nstrata = ['country']\n[negatives]\npositive = 'rank = 1'\nper_positive = 3\n",
-    );
+    dir.write("rules.toml", "[[rule]]\nstrata = ['country']\n[negatives]\npositive = 'rank = 1'\nper_positive = 3\n");
     dir.ok("stratify --in archive --rules rules.toml --out out");
     let all = dir.rows("archive");
     let chosen = dir.rows("out");

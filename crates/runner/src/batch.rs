@@ -87,13 +87,13 @@ pub async fn extent(root: &Location) -> Result<Option<(Hour, Hour)>> {
     Ok(hours.keys().next().copied().zip(hours.keys().last().map(|last| last.plus(1))))
 }
 
-/// Runs the hours of a range that are not up to date.
+/// Runs the hours of a range that are not up to date. An input may be in several places, and is all of them together.
 ///
 /// # Errors
 /// [`MissingInput`]; whatever keeps an hour from being committed. Hours that were committed before stand.
 pub async fn batch(
     job: Arc<Job>,
-    inputs: BTreeMap<String, Location>,
+    inputs: Vec<(String, Location)>,
     range: Range,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
@@ -269,11 +269,11 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
     let (Some(first), Some(last)) = (hours.first().copied(), hours.last().copied()) else {
         return Ok(Report::default());
     };
-    let mut tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+    let mut tables: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for input in listed.iter() {
         let files = input.files(first, last.plus(1));
         if !files.is_empty() {
-            tables.insert(input.input.name.clone(), connector::scan(&input.root, &files).await?);
+            tables.entry(input.input.name.clone()).or_default().push(connector::scan(&input.root, &files).await?);
         }
     }
     verify(&listed, first, last).await?;
@@ -402,7 +402,8 @@ async fn read_rows(listed: &[Listed], hour: Hour) -> Result<BTreeMap<String, Led
     for Listed { input, root, hours, .. } in listed {
         let files = hours.get(&hour).map(|hour| hour.files.as_slice()).unwrap_or_default();
         let read = connector::count_rows(root, files).await?;
-        ledger.insert(input.name.clone(), Ledger { read, accepted: read, ..Ledger::default() });
+        let here = Ledger { read, accepted: read, ..Ledger::default() };
+        ledger.entry(input.name.clone()).or_insert_with(Ledger::default).add(&here);
     }
     Ok(ledger)
 }

@@ -75,7 +75,11 @@ pub(crate) async fn bind(script: &Script, binding: &Binding, context: &SessionCo
         script,
         binding,
         context,
-        names: Names { columns: binding.columns.clone(), expressions: expressions(script, binding)?, ..Names::default() },
+        names: Names {
+            columns: binding.columns.clone(),
+            expressions: expressions(script, binding)?,
+            ..Names::default()
+        },
         clauses: BTreeMap::new(),
         lines: BTreeMap::new(),
         schemas: BTreeMap::new(),

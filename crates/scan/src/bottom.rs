@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
 use arrow::datatypes::{DataType, UInt64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
@@ -96,7 +96,11 @@ fn parts(bytes: &[u8]) -> Result<(u64, impl Iterator<Item = u64>)> {
         || DataFusionError::Execution(format!("{} bytes are no bottom set: bottom(hash, k) makes one", bytes.len()));
     let (most, hashes) = bytes.split_first_chunk::<8>().ok_or_else(broken)?;
     let (hashes, rest) = hashes.as_chunks::<8>();
-    if rest.is_empty() { Ok((u64::from_be_bytes(*most), hashes.iter().map(|hash| u64::from_be_bytes(*hash)))) } else { Err(broken()) }
+    if rest.is_empty() {
+        Ok((u64::from_be_bytes(*most), hashes.iter().map(|hash| u64::from_be_bytes(*hash))))
+    } else {
+        Err(broken())
+    }
 }
 
 /// `bottom(hash, k)`: the k least hashes of a group; nulls are none.
@@ -138,6 +142,7 @@ impl AggregateUDFImpl for BottomFunction {
 impl Accumulator for Bottom {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         if self.least.is_empty()
+            && !values[1].is_empty()
             && let ScalarValue::Int64(Some(most)) = ScalarValue::try_from_array(&values[1], 0)?
         {
             *self = Bottom::new(most.unsigned_abs());

@@ -153,7 +153,9 @@ impl Sampling {
                 labels.collect::<Vec<_>>().join("/")
             };
             let mut labels: Vec<String> = self.rules.rules.iter().map(of).collect();
-            labels.extend(self.rules.negatives.is_some().then(|| if found.positive { "positive" } else { "negative" }.to_owned()));
+            labels.extend(
+                self.rules.negatives.is_some().then(|| if found.positive { "positive" } else { "negative" }.to_owned()),
+            );
             Cell { labels, supply: supply(found) }
         };
         if self.rules.negatives.is_some() {

@@ -42,8 +42,9 @@ use crate::unit::{cell, split, unit_hash};
 pub enum Batch {
     /// New rows of each input, by name; an input that is not named has none.
     Rows(BTreeMap<String, Vec<RecordBatch>>),
-    /// All rows of each input at once, wherever they are: f(empty, all), in parallel and with spilling.
-    Tables(BTreeMap<String, Arc<dyn TableProvider>>),
+    /// All rows of each input at once, wherever they are, in any number of tables: f(empty, all), in parallel and with
+    /// spilling.
+    Tables(BTreeMap<String, Vec<Arc<dyn TableProvider>>>),
 }
 
 /// What f may use of the machine when it reads tables.
@@ -241,15 +242,19 @@ impl Scan {
     /// f(empty, all): planned afresh, so that the optimiser sees the tables themselves.
     async fn step_tables(
         &self,
-        mut tables: BTreeMap<String, Arc<dyn TableProvider>>,
+        mut tables: BTreeMap<String, Vec<Arc<dyn TableProvider>>>,
         limits: Limits,
     ) -> Result<Stepped> {
         let context =
             session(&table_config(limits.threads), None, runtime(limits.memory)?, self.approximate, Detail::Summary);
         register_schemas(&context)?;
         for input in &self.inputs {
-            let plan = match tables.remove(&input.name) {
-                Some(table) => conforming(&context, table, &input.schema)?,
+            let tables = tables.remove(&input.name).unwrap_or_default().into_iter();
+            let plans = tables.map(|table| conforming(&context, table, &input.schema)).collect::<Result<Vec<_>>>()?;
+            let union = |all, plan| LogicalPlanBuilder::from(all).union(plan)?.build();
+            let mut plans = plans.into_iter();
+            let plan = match plans.next() {
+                Some(first) => plans.try_fold(first, union)?,
                 None => nothing(&input.schema)?,
             };
             register(&context, &format!("batch.{}", input.name), plan)?;
@@ -282,7 +287,9 @@ impl Scan {
 impl Scan {
     /// Whether a table of state is small by what it holds: the k least of some cells, and counts.
     fn is_small(&self, table: &str) -> bool {
-        self.layouts.get(table).is_some_and(|layout| layout.lattices.iter().any(|(_, lattice)| *lattice == Lattice::Bottom))
+        self.layouts
+            .get(table)
+            .is_some_and(|layout| layout.lattices.iter().any(|(_, lattice)| *lattice == Lattice::Bottom))
     }
 }
 

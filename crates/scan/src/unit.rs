@@ -163,10 +163,7 @@ mod tests {
         let positive: ArrayRef = Arc::new(arrow::array::BooleanArray::from(vec![Some(true), None, Some(false)]));
         let cells = cells(&positive, &strata).unwrap();
         let read: Vec<_> = cells.as_string_view().iter().map(|cell| labels(cell.unwrap()).unwrap()).collect();
-        assert_eq!(
-            read,
-            [(true, vec!["US", ""]), (false, vec!["null", "tv"]), (false, vec!["1:a", "ü"])]
-        );
+        assert_eq!(read, [(true, vec!["US", ""]), (false, vec!["null", "tv"]), (false, vec!["1:a", "ü"])]);
         assert_eq!(labels("?"), None);
     }
 }

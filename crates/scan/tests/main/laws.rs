@@ -10,9 +10,9 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
+use quota::Rules;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use quota::Rules;
 use scan::{Batch, Binding, CELLS, Limits, Literal, Sampling, Scan, Script, State};
 
 use crate::events::{DELAY, Event, MINUTE, batch, events, positioned, schema, seeded, shuffle};
@@ -70,7 +70,8 @@ async fn sample(name: &str, rules: &str, unit: &str) -> Job {
     let sampling = Sampling { rules: Rules::parse(rules).unwrap(), relax: false };
     let positive = sampling.rules.negatives.as_ref().map_or("false", |negatives| &negatives.positive);
     let params = [("most", Literal::Integer(sampling.most() as i64)), ("whole", Literal::Bool(true))];
-    let expressions = [("unit", vec![unit.to_owned()]), ("positive", vec![positive.to_owned()]), ("stratum", sampling.strata())];
+    let expressions =
+        [("unit", vec![unit.to_owned()]), ("positive", vec![positive.to_owned()]), ("stratum", sampling.strata())];
     let binding = Binding {
         inputs: BTreeMap::from([("events".to_owned(), schema())]),
         columns: BTreeMap::from([("split".to_owned(), Vec::new())]),
@@ -175,7 +176,7 @@ impl Job {
     async fn tables(&self, events: &[Event]) -> String {
         let table = |(name, rows)| {
             let table = MemTable::try_new(self.schema.clone(), vec![rows]).unwrap();
-            (name, Arc::new(table) as Arc<dyn datafusion::catalog::TableProvider>)
+            (name, vec![Arc::new(table) as Arc<dyn datafusion::catalog::TableProvider>])
         };
         let tables = batch(events, self.inputs, &self.schema).into_iter().map(table).collect();
         let (_, stepped) = self.scan.step(self.scan.empty(), Batch::Tables(tables), LIMITS).await.unwrap();

@@ -30,14 +30,14 @@ async fn out(sql: &str, subject: Option<&str>) -> (Scan, Vec<RecordBatch>) {
         ..Binding::default()
     };
     let scan = Scan::new(&Script::parse("many", sql).unwrap(), &binding).await.unwrap_or_else(|e| panic!("{e}"));
-    let mut tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
+    let mut tables: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for input in INPUTS {
         let events: Vec<Event> = (0..EVENTS).map(|number| event(number, input)).collect();
         let pieces: Vec<Vec<RecordBatch>> = events
             .chunks(EVENTS / 2)
             .map(|half| half.chunks(8192).map(|piece| rows(piece, input, &schema())).collect())
             .collect();
-        tables.insert(input.to_owned(), Arc::new(MemTable::try_new(schema(), pieces).unwrap()));
+        tables.insert(input.to_owned(), vec![Arc::new(MemTable::try_new(schema(), pieces).unwrap())]);
     }
     let limits = Limits { threads: 2, memory: None };
     let (_, stepped) = scan.step(scan.empty(), Batch::Tables(tables), limits).await.unwrap();

@@ -1,0 +1,65 @@
+//! Regions: each ingests alone, their archives merge, and nothing shows that there were several.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::workdir::Workdir;
+
+/// Events split over three regions by a hash of their id, so that most plays are apart from their impressions; an event
+/// in ten is in two regions.
+fn regions(dir: &Workdir, name: &str) {
+    let mut lines: BTreeMap<usize, String> = BTreeMap::new();
+    for line in dir.read(&format!("raw/{name}.jsonl")).lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let sum: usize = event["event_id"].as_str().unwrap().bytes().map(usize::from).sum();
+        let mut of = vec![sum % 3];
+        of.extend((sum % 10 == 0).then_some((sum + 1) % 3));
+        of.into_iter().for_each(|region| *lines.entry(region).or_default() += &format!("{line}\n"));
+    }
+    assert_eq!(lines.len(), 3);
+    for (region, lines) in lines {
+        dir.write(&format!("{name}-{region}.jsonl"), lines);
+        dir.ok(&format!(
+            "ingest --in {name}-{region}.jsonl --schema {name} --watermark-delay 4h --out region-{region}/{name}"
+        ));
+    }
+}
+
+#[test]
+fn regions_merged_are_one_region() {
+    let dir = Workdir::new();
+    dir.generate("--hours 3 --impressions-per-hour 2000 --late 0 --malformed 0");
+    for name in ["impressions", "plays"] {
+        dir.ok(&format!("ingest --in raw/{name}.jsonl --schema {name} --watermark-delay 4h --out whole/{name}"));
+        regions(&dir, name);
+        let archives = [0, 1, 2].map(|region| format!("region-{region}/{name}"));
+        let [a, b, c] = &archives;
+        dir.ok(&format!("merge {a} {b} {c} --out merged/{name}"));
+        // Commutative, associative, idempotent: to the byte.
+        let merged = dir.parts(&format!("merged/{name}"));
+        dir.ok(&format!("merge {c} {a} {b} --out turned/{name}"));
+        assert!(dir.parts(&format!("turned/{name}")) == merged, "{name}: another order");
+        dir.ok(&format!("merge {b} {c} --out two/{name}"));
+        dir.ok(&format!("merge {a} two/{name} --out grouped/{name}"));
+        assert!(dir.parts(&format!("grouped/{name}")) == merged, "{name}: another grouping");
+        dir.ok(&format!("merge merged/{name} merged/{name} {b} --out again/{name}"));
+        assert!(dir.parts(&format!("again/{name}")) == merged, "{name}: again");
+        assert!(dir.ok(&format!("merge {a} {b} {c} --out merged/{name}")).err.contains("up to date"));
+    }
+    for command in ["attribute --model last,linear", "join --type full", "aggregate"] {
+        let [whole, merged] = ["whole", "merged"].map(|archive| {
+            let out = format!("{archive}-{}", command.split(' ').next().unwrap());
+            let inputs = format!("--in impressions={archive}/impressions --in plays={archive}/plays");
+            dir.ok(&format!("{command} {inputs} --out {out}"));
+            out
+        });
+        let same = dir.run(&format!("reconcile --batch {whole} --stream {merged}"));
+        assert!(same.code == Some(0) && same.err.contains(" 0 differences"), "{command}: {}", same.err);
+    }
+    // One region alone knows too little.
+    let alone = "--in impressions=region-0/impressions --in plays=region-0/plays --out alone";
+    dir.ok(&format!("attribute {alone}"));
+    let attributed = |out: &str| dir.rows(out).iter().filter(|row| !row["impression_event_id"].is_null()).count();
+    assert!(attributed("alone") < attributed("whole-attribute") / 2);
+}
