@@ -18,14 +18,22 @@ run ingest --in "$out/raw/plays.jsonl" --schema plays --out "$out/plays"
 say "Batch: f over the hours of Parquet."
 run join --in impressions="$out/impressions" --in plays="$out/plays" --out "$out/joined-batch"
 run aggregate --in impressions="$out/impressions" --in plays="$out/plays" --out "$out/counts-batch"
+run attribute --in impressions="$out/impressions" --in plays="$out/plays" --model last,linear --out "$out/attributed-batch"
+run stratify --in "$out/impressions" --size 6000 --strata device --out "$out/sample-batch"
 
 say "Stream: the same f over micro-batches of the raw files, as they arrive."
 run join --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --out "$out/joined-stream"
 run aggregate --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --out "$out/counts-stream"
+run attribute --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --model last,linear \
+  --out "$out/attributed-stream"
+run stratify --in "$out/raw/impressions.jsonl" --schema impressions --size 6000 --strata device \
+  --out "$out/sample-stream"
 
 say "Do they agree?"
 run reconcile --batch "$out/joined-batch" --stream "$out/joined-stream"
 run reconcile --batch "$out/counts-batch" --stream "$out/counts-stream"
+run reconcile --batch "$out/attributed-batch" --stream "$out/attributed-stream"
+run reconcile --batch "$out/sample-batch" --stream "$out/sample-stream"
 
 say "What the stream's journal accounts for:"
 run inspect "$out/joined-stream"

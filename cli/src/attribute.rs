@@ -1,14 +1,16 @@
 //! `rescan attribute`: which impressions each play is credited to.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use scan::{Literal, Model};
 
 use crate::exit::Usage;
+use crate::explain_play::explain_play;
 use crate::flags::RunFlags;
-use crate::launch::Plan;
+use crate::launch::{Plan, launch};
 use crate::words::{columns, microseconds};
 
 /// Plays with the impressions they are credited to
@@ -16,7 +18,8 @@ use crate::words::{columns, microseconds};
 #[command(after_help = "Examples:
   rescan attribute --in impressions=archive/impressions --in plays=archive/plays --out attributed --day 2026-11-20
   rescan attribute --in impressions=archive/impressions --in plays=archive/plays --model last,linear --out attributed
-  rescan attribute --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --by profile_id --lookback 6h --out attributed")]
+  rescan attribute --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --by profile_id --lookback 6h --out attributed
+  rescan attribute --in impressions=archive/impressions --in plays=archive/plays --model last,linear --explain-play ID")]
 pub struct Attribute {
     #[command(flatten)]
     run: RunFlags,
@@ -32,13 +35,26 @@ pub struct Attribute {
     /// With decay, an impression this much older than the latest gets half as much
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds)]
     half_life: i64,
+    /// Write nothing: show the impressions around this play, what each model gives them, or why they are no candidates
+    #[arg(long, value_name = "ID")]
+    explain_play: Option<String>,
     /// The column that says when an event happened
     #[arg(long, value_name = "COLUMN", default_value = "ts")]
     time: String,
 }
 
 impl Attribute {
-    pub fn plan(self) -> Result<Plan> {
+    pub async fn run(mut self) -> Result<ExitCode> {
+        match self.explain_play.take() {
+            Some(play) => {
+                let models = self.model.clone();
+                explain_play(self.plan()?, &models, &play).await
+            }
+            None => launch(self.plan()?).await,
+        }
+    }
+
+    fn plan(self) -> Result<Plan> {
         if self.half_life <= 0 {
             return Err(Usage("--half-life is no time: write 1h".to_owned()).into());
         }

@@ -20,7 +20,7 @@ pub struct RunFlags {
     #[arg(long = "in", value_name = "NAME=URI")]
     pub inputs: Vec<String>,
     /// Where the output goes: a directory
-    #[arg(long, value_name = "DIR", value_parser = directory)]
+    #[arg(long, value_name = "DIR", value_parser = directory, default_value = "", hide_default_value = true)]
     pub out: PathBuf,
     /// The first hour, UTC
     #[arg(long, value_name = "HOUR", help_heading = "Range")]

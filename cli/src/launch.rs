@@ -70,16 +70,12 @@ impl Plan {
 
 /// Runs a plan to its end.
 pub async fn launch(plan: Plan) -> Result<ExitCode> {
+    if plan.flags.out.as_os_str().is_empty() {
+        return Err(Usage("nothing says where the output goes: write --out DIR".to_owned()).into());
+    }
     refuse_overlap(&plan)?;
     let opened = open(&plan).await?;
-    let binding = Binding {
-        inputs: opened.schemas(),
-        columns: plan.columns.clone(),
-        params: plan.params.clone(),
-        expressions: plan.expressions.clone(),
-        approximate: plan.approximate,
-    };
-    let scan = Scan::new(&plan.script, &binding).await?;
+    let scan = Scan::new(&plan.script, &binding(&plan, &opened)).await?;
     if plan.flags.show.explain {
         explain(&plan, &scan, &opened);
         return Ok(ExitCode::SUCCESS);
@@ -129,6 +125,17 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
             drop(show);
             finish(&plan, &done)
         }
+    }
+}
+
+/// What the script of a plan meets.
+pub fn binding(plan: &Plan, opened: &Opened) -> Binding {
+    Binding {
+        inputs: opened.schemas(),
+        columns: plan.columns.clone(),
+        params: plan.params.clone(),
+        expressions: plan.expressions.clone(),
+        approximate: plan.approximate,
     }
 }
 

@@ -3,6 +3,7 @@
 mod aggregate;
 mod attribute;
 mod exit;
+mod explain_play;
 mod flags;
 mod generate;
 mod ingest;
@@ -86,7 +87,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ingest(ingest) => launch::launch(ingest.plan()?).await,
         Command::Join(join) => launch::launch(join.plan()?).await,
         Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
-        Command::Attribute(attribute) => launch::launch(attribute.plan()?).await,
+        Command::Attribute(attribute) => attribute.run().await,
         Command::Stratify(stratify) => launch::launch(stratify.plan()?).await,
         Command::Merge(merge) => launch::launch(merge.plan()?).await,
         Command::Run(run) => launch::launch(run.plan()?).await,

@@ -8,6 +8,7 @@ mod main {
     mod commands;
     mod duckdb;
     mod errors;
+    mod explain_play;
     mod golden;
     mod kafka;
     mod merge;
