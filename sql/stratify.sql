@@ -40,9 +40,12 @@ having count(*) > 0;
 
 create view next.cells as select * from delta.cells;
 
+create view edge as
+select cell, bottom_edge(least) as edge from next.cells;
+
 create view output.sample as
 select m.*
 from marked m
-join next.cells c on m._cell = c.cell and m._hash <= bottom_edge(c.least);
+join edge e on m._cell = e.cell and m._hash <= e.edge;
 
 comment on view output.sample is 'key (event_id, ts), time ts';

@@ -8,10 +8,12 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use connector::{Hour, HourFiles, Location, SourceError, list};
 use journal::{Epoch, JournalError, look};
+use report::count;
 use runner::{Manifest, content};
 use serde_json::{Value, json};
 
-use crate::show::{Table, count, drawn, time};
+use crate::sample_report;
+use crate::show::{Table, time};
 
 /// What an output holds: partitions, ledger, watermark, state, late and rejected rows
 #[derive(Args, Debug)]
@@ -51,7 +53,7 @@ impl Inspect {
             print(&partitions, epoch.as_ref());
             if let Some(sample) = &sample {
                 println!("\nsample verified: {} rows, ids {}", count(sample.content.rows), sample.content.ids);
-                print!("{}", drawn(sample));
+                print!("{}", sample_report::lines(sample));
             }
         }
         Ok(ExitCode::SUCCESS)

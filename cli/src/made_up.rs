@@ -7,9 +7,10 @@ use anyhow::Result;
 use clap::Args;
 use connector::KafkaSettings;
 use indicatif::{ProgressBar, ProgressStyle};
+use report::count;
 
 use crate::generate::Generate;
-use crate::show::{Table, count};
+use crate::show::Table;
 
 /// Made-up but realistic impressions and plays, and the truth about them
 #[derive(Args, Debug)]

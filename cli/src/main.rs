@@ -15,6 +15,7 @@ mod merge;
 mod open;
 mod reconcile;
 mod run;
+mod sample_report;
 mod show;
 mod sql;
 mod stratify;
@@ -88,7 +89,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Join(join) => launch::launch(join.plan()?).await,
         Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
         Command::Attribute(attribute) => attribute.run().await,
-        Command::Stratify(stratify) => launch::launch(stratify.plan()?).await,
+        Command::Stratify(stratify) => stratify.run().await,
         Command::Merge(merge) => launch::launch(merge.plan()?).await,
         Command::Run(run) => launch::launch(run.plan()?).await,
         Command::Reconcile(reconcile) => reconcile.run().await,

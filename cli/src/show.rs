@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Ledger;
-use runner::{Manifest, Progress, Report};
+use report::count;
+use runner::{Progress, Report};
 
 use crate::flags::{ProgressKind, ShowFlags};
+use crate::sample_report;
 
 /// Without a terminal a line this often, so that a run under cron is never silent for a minute.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -100,34 +102,9 @@ pub fn report(json: bool, command: &str, out: &Path, done: &Report) -> Result<()
     eprint!("{}", ledger(&done.ledger));
     if let Some(sample) = &done.sample {
         eprintln!();
-        eprint!("{}", drawn(sample));
+        eprint!("{}", sample_report::lines(sample));
     }
     Ok(())
-}
-
-/// How far a sample is what its rules asked for; then what gave way.
-pub fn drawn(sample: &Manifest) -> String {
-    let mut table = Table::new(&["rule", "stratum", "there are", "taken", "share", "asked for"]);
-    let mut gave = String::new();
-    for rule in &sample.achieved.rules {
-        for line in &rule.lines {
-            let asked = match (line.desired, line.least, line.most) {
-                (Some(desired), ..) => format!("{:.2} %", 100.0 * desired),
-                (None, Some(least), Some(most)) if least == most => format!("{}", count(least)),
-                (None, Some(least), None) => format!("at least {}", count(least)),
-                (None, None, Some(most)) => format!("at most {}", count(most)),
-                (None, Some(least), Some(most)) => format!("{} to {}", count(least), count(most)),
-                (None, None, None) => String::new(),
-            };
-            let name = rule.name.clone().unwrap_or_else(|| rule.strata.join(", "));
-            let share = format!("{:.2} %", 100.0 * line.share);
-            table.row([name, line.stratum.clone(), count(line.supply), count(line.count), share, asked]);
-        }
-    }
-    for relaxed in &sample.relaxed {
-        gave += &format!("  gave way: {}; gets {}\n", relaxed.clause, count(relaxed.given));
-    }
-    format!("{table}{gave}")
 }
 
 /// The inputs' rows by their fate.
@@ -174,19 +151,6 @@ impl fmt::Display for Table {
     }
 }
 
-/// With commas between thousands.
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Event time as people write it, UTC.
 pub fn time(us: i64) -> String {
     if us == i64::MAX {
@@ -202,8 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_read_well() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+    fn times_read_well() {
         assert_eq!(time(1_700_000_000_000_000), "2023-11-14T22:13:20");
     }
 

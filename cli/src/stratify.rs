@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use quota::{Rule, Rules, Splits};
+use runner::Manifest;
 use scan::{Literal, Sampling};
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
-use crate::launch::Plan;
+use crate::launch::{Plan, launch};
+use crate::sample_report;
 use crate::words::columns;
 
 /// A sample of the rows that keeps to rules: so many of this, such a share of that
@@ -19,6 +22,7 @@ use crate::words::columns;
   rescan stratify --in archive/impressions --size 6000 --strata country,device --out sample
   rescan stratify --in archive/impressions --rules rules.toml --split train=0.8,val=0.1,test=0.1 --out sample
   rescan stratify --in archive/impressions --size 1000 --unit profile_id --seed 7 --out profiles
+  rescan stratify --in archive/impressions --rules rules.toml --report sample.html --out sample
 
 rules.toml:
   size = 6000
@@ -61,6 +65,9 @@ pub struct Stratify {
     /// Count what there is by sketches: state that does not grow with the units, weights within 1.6 % in two of three
     #[arg(long)]
     approx: bool,
+    /// Write what was asked for and what came of it here: a page for a browser, or .json
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// The column that tells one event from another
     #[arg(long, value_name = "COLUMN", default_value = "event_id")]
     id: String,
@@ -70,7 +77,16 @@ pub struct Stratify {
 }
 
 impl Stratify {
-    pub fn plan(self) -> Result<Plan> {
+    pub async fn run(mut self) -> Result<ExitCode> {
+        let (report, out) = (self.report.take(), self.run.out.clone());
+        let done = launch(self.plan()?).await?;
+        if let Some((report, sample)) = report.zip(Manifest::of(&out)?) {
+            sample_report::write(&sample, &report)?;
+        }
+        Ok(done)
+    }
+
+    fn plan(self) -> Result<Plan> {
         let sampling = Sampling { rules: self.rules()?, relax: self.relax };
         let splits = self.split.clone().unwrap_or_default();
         if !splits.is_empty() {

@@ -134,6 +134,12 @@ fn batch_and_stream_agree_and_inspect_sees_what_was_touched() {
     let dir = made();
     dir.write("rules.toml", "size = 500\n[[rule]]\nstrata = ['device']\nshare = { tv = 0.4, other = 0.6 }\n");
     dir.ok("stratify --in archive --rules rules.toml --out batch");
+    dir.ok("stratify --in archive --rules rules.toml --report page.html --out batch");
+    dir.ok("stratify --in archive --rules rules.toml --report report.json --out batch");
+    let page = dir.read("page.html");
+    assert!(page.contains("<svg") && page.contains("40.00 %") && page.contains("chi-square"), "{page}");
+    let report: Value = serde_json::from_str(&dir.read("report.json")).unwrap();
+    assert_eq!(report["achieved"]["rules"][0]["largest_deviation"], 0.0);
     dir.ok("stratify --in archive --replay --max-rows 777 --rules rules.toml --out stream");
     let same = dir.run("reconcile --batch batch --stream stream");
     assert!(same.code == Some(0) && same.err.contains(" 0 differences"), "{}", same.err);

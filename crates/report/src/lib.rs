@@ -15,6 +15,7 @@ mod moments;
 mod number;
 mod page;
 mod policy_page;
+mod sample_page;
 
 pub use bars::{Bar, Bars};
 pub use estimator::{Estimates, Estimator, Logged, PolicyEstimates, SlotEstimates};
@@ -23,3 +24,4 @@ pub use moments::Estimate;
 pub use number::{count, number};
 pub use page::{Page, Section, Table};
 pub use policy_page::policy_page;
+pub use sample_page::{SampledRule, SampledStratum, sample_page};

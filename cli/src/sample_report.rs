@@ -1,0 +1,77 @@
+//! What a sample is, beside what its rules asked for: lines for a terminal, a page for a browser, or JSON.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use quota::{Line, RuleAchieved};
+use report::{Page, SampledRule, SampledStratum, count, sample_page};
+use runner::Manifest;
+
+use crate::show::Table;
+
+/// How far a sample is what its rules asked for; then what gave way.
+pub fn lines(sample: &Manifest) -> String {
+    let mut table = Table::new(&["rule", "stratum", "there are", "taken", "share", "asked for"]);
+    for rule in &sample.achieved.rules {
+        for line in &rule.lines {
+            let share = format!("{:.2} %", 100.0 * line.share);
+            table.row([name(rule), line.stratum.clone(), count(line.supply), count(line.count), share, asked(line)]);
+        }
+    }
+    let gave =
+        sample.relaxed.iter().map(|relaxed| format!("  gave way: {}; gets {}\n", relaxed.clause, count(relaxed.given)));
+    format!("{table}{}", gave.collect::<String>())
+}
+
+/// Writes the report of a sample: JSON where the file is called so, else HTML.
+pub fn write(sample: &Manifest, path: &Path) -> Result<()> {
+    let text = if path.extension().is_some_and(|end| end == "json") {
+        serde_json::to_string_pretty(sample)?
+    } else {
+        page(sample).html()
+    };
+    std::fs::write(path, text).with_context(|| format!("write the report {}", path.display()))
+}
+
+fn page(sample: &Manifest) -> Page {
+    let content = &sample.content;
+    let mut summary = format!("{} rows of {}.", count(content.rows), count(sample.achieved.supply));
+    for relaxed in &sample.relaxed {
+        summary += &format!(" Gave way: {}; gets {}.", relaxed.clause, count(relaxed.given));
+    }
+    let rules: Vec<SampledRule> =
+        sample.achieved.rules.iter().map(|rule| sampled(rule, sample.achieved.supply)).collect();
+    sample_page("A stratified sample", &summary, &rules)
+}
+
+fn sampled(rule: &RuleAchieved, supply: u64) -> SampledRule {
+    let stratum = |line: &Line| SampledStratum {
+        label: line.stratum.clone(),
+        rows: (line.supply, line.count),
+        desired: line.desired.unwrap_or(line.supply as f64 / supply.max(1) as f64),
+        share: line.share,
+        asked: asked(line),
+    };
+    let shares = rule.lines.iter().any(|line| line.desired.is_some());
+    SampledRule {
+        name: name(rule),
+        strata: rule.lines.iter().map(stratum).collect(),
+        distance: shares.then_some((rule.kl_divergence, rule.chi_square)),
+        largest_deviation: rule.largest_deviation,
+    }
+}
+
+fn name(rule: &RuleAchieved) -> String {
+    rule.name.clone().unwrap_or_else(|| rule.strata.join(", "))
+}
+
+fn asked(line: &Line) -> String {
+    match (line.desired, line.least, line.most) {
+        (Some(desired), ..) => format!("{:.2} %", 100.0 * desired),
+        (None, Some(least), Some(most)) if least == most => count(least),
+        (None, Some(least), Some(most)) => format!("{} to {}", count(least), count(most)),
+        (None, Some(least), None) => format!("at least {}", count(least)),
+        (None, None, Some(most)) => format!("at most {}", count(most)),
+        (None, None, None) => String::new(),
+    }
+}
