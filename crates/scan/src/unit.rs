@@ -3,7 +3,6 @@
 //! The hash is frozen: a sample drawn today is drawn again in ten years. It is XXH3-64, seeded, of the unit as text; see
 //! the test vectors below.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt64Array};
@@ -108,14 +107,16 @@ fn cells(positive: &ArrayRef, strata: &[ArrayRef]) -> Result<ArrayRef> {
     let positive = cast(positive, &DataType::Boolean)?;
     let positive = positive.as_boolean();
     let strata: Vec<&StringViewArray> = strata.iter().map(|stratum| stratum.as_string_view()).collect();
-    let mut cells = StringViewBuilder::with_capacity(positive.len()).with_deduplicate_strings();
-    let mut cell = String::new();
+    let mut cells = StringViewBuilder::with_capacity(positive.len());
+    let (mut cell, mut length) = (String::new(), itoa::Buffer::new());
     for row in 0..positive.len() {
         cell.clear();
         cell.push(if positive.is_valid(row) && positive.value(row) { '+' } else { '-' });
         for stratum in &strata {
             let label = if stratum.is_valid(row) { stratum.value(row) } else { "null" };
-            write!(cell, "{}:{label}", label.len()).map_err(|e| DataFusionError::Internal(e.to_string()))?;
+            cell.push_str(length.format(label.len()));
+            cell.push(':');
+            cell.push_str(label);
         }
         cells.append_value(&cell);
     }
