@@ -14,6 +14,7 @@ mod open;
 mod reconcile;
 mod run;
 mod show;
+mod side;
 mod sql;
 mod stratify;
 mod topics;

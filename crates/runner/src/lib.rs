@@ -22,6 +22,7 @@ mod reconcile_report;
 mod reconcile_rows;
 mod sample;
 mod seal;
+mod side;
 mod snapshot;
 mod stream;
 
@@ -32,4 +33,5 @@ pub use job::{Job, Progress, Report};
 pub use reconcile::*;
 pub use reconcile_report::*;
 pub use sample::{Content, Manifest, content};
+pub use side::{Loaded, SideInput, load_side};
 pub use stream::{Cut, stream};
