@@ -69,9 +69,7 @@ fn keys(plan: &Plan, name: &str, side: &Schema, inputs: &BTreeMap<String, Schema
     }
     let shared = |input: &SchemaRef| {
         let mut shared = names(side);
-        shared.retain(|column| {
-            *column != VALID_FROM && *column != plan.time && input.field_with_name(column).is_ok()
-        });
+        shared.retain(|column| *column != VALID_FROM && *column != plan.time && input.field_with_name(column).is_ok());
         shared
     };
     let mut found: Vec<Vec<String>> = inputs.values().map(shared).filter(|shared| !shared.is_empty()).collect();

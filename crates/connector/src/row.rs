@@ -129,7 +129,12 @@ impl Row {
     /// Says that a value is of another kind altogether than its column.
     pub(crate) fn wrong_type(&self, column: usize, value: &str) -> Fault {
         let why = format!("is no {}", self.columns[column].values.kind());
-        Fault::of(if Some(column) == self.time { "no_event_time" } else { "wrong_type" }, self.name(column), value, &why)
+        Fault::of(
+            if Some(column) == self.time { "no_event_time" } else { "wrong_type" },
+            self.name(column),
+            value,
+            &why,
+        )
     }
 
     /// Appends the row if no required value is missing, and in any case makes room for the next one.
