@@ -73,6 +73,15 @@ pub struct RunFlags {
     /// A setting of the S3 client: endpoint, region, allow_http, …
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Input")]
     pub s3: Vec<(String, String)>,
+    /// Metadata to join as of each row's time: a file or directory with a column valid_from; adds columns NAME_…
+    #[arg(long, value_name = "NAME=URI", value_parser = pair, help_heading = "Side inputs")]
+    pub side: Vec<(String, String)>,
+    /// The columns it is joined by [default: those that it shares with the inputs]
+    #[arg(long, value_name = "NAME=COLUMN,…", value_parser = pair, help_heading = "Side inputs")]
+    pub side_key: Vec<(String, String)>,
+    /// A stream loads it again once it is this old; while that fails, its rows say NAME_stale
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = microseconds, help_heading = "Side inputs")]
+    pub side_ttl: i64,
     /// Take hours that are not there, or not sealed, as they are
     #[arg(long, help_heading = "Batch")]
     pub allow_incomplete: bool,

@@ -1,7 +1,7 @@
 //! `rescan inspect`: what an output holds, and how far its run has come.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -32,7 +32,7 @@ impl Inspect {
     pub async fn run(&self) -> Result<ExitCode> {
         let location = Location::parse(&self.out, &BTreeMap::new())?;
         let hours = list(&location, ..).await?;
-        let epoch = self.last_epoch()?;
+        let epoch = last_epoch(Path::new(&self.out))?;
         let sample = Manifest::of(&PathBuf::from(&self.out))?;
         if let Some(sample) = &sample {
             verify(sample, &location, &hours).await?;
@@ -58,14 +58,13 @@ impl Inspect {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    /// The last epoch of the stream's journal, where there is one.
-    fn last_epoch(&self) -> Result<Option<Epoch>> {
-        let chain = PathBuf::from(&self.out).join("_rescan/journal/stream");
-        let facts =
-            look(&chain, &BTreeMap::new()).with_context(|| format!("read the journal in {}", chain.display()))?;
-        Ok(facts.newest.transpose().map_err(|what| JournalError::Corrupt { path: chain, what })?)
-    }
+/// The last epoch of the stream's journal, where there is one.
+pub fn last_epoch(out: &Path) -> Result<Option<Epoch>> {
+    let chain = out.join("_rescan/journal/stream");
+    let facts = look(&chain, &BTreeMap::new()).with_context(|| format!("read the journal in {}", chain.display()))?;
+    Ok(facts.newest.transpose().map_err(|what| JournalError::Corrupt { path: chain, what })?)
 }
 
 /// Counts the rows of a sample again, and hashes their ids.

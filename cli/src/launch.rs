@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use connector::{Hour, Location};
 use journal::Sum;
-use runner::{Cut, Job, Range, Report, batch, extent, stream};
+use runner::{Cut, Job, Range, Report, SideInput, batch, extent, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::open::{Opened, open};
 use crate::show::{Show, report};
+use crate::side::load_sides;
 use crate::sql::script;
 
 /// What a command line means.
@@ -74,7 +75,8 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         return Err(Usage("nothing says where the output goes: write --out DIR".to_owned()).into());
     }
     refuse_overlap(&plan)?;
-    let opened = open(&plan).await?;
+    let mut opened = open(&plan).await?;
+    let sides = load_sides(&plan, &mut opened).await?;
     let scan = Scan::new(&plan.script, &binding(&plan, &opened)).await?;
     if plan.flags.show.explain {
         explain(&plan, &scan, &opened);
@@ -82,9 +84,10 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
     }
     let job = Job {
         command: plan.command.clone(),
-        config: config(&plan, &opened),
+        config: config(&plan, &opened, &sides),
         out: plan.flags.out.clone(),
         time: plan.flags.time(),
+        sides,
         limits: plan.flags.limits(),
         sampling: plan.sampling.clone(),
         stop: stop_on_signal(),
@@ -201,7 +204,7 @@ async fn range(plan: &Plan, roots: &[(String, Location)]) -> Result<Range> {
 }
 
 /// What gives the results: another value of any of these gives others.
-fn config(plan: &Plan, opened: &Opened) -> BTreeMap<String, String> {
+fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> BTreeMap<String, String> {
     let flags = &plan.flags;
     let mut config = BTreeMap::from([
         ("command".to_owned(), plan.command.clone()),
@@ -215,6 +218,8 @@ fn config(plan: &Plan, opened: &Opened) -> BTreeMap<String, String> {
     config.extend(plan.params.iter().map(|(name, value)| (format!("param {name}"), format!("{value:?}"))));
     config.extend(plan.columns.iter().map(|(name, columns)| (format!("column {name}"), columns.join(","))));
     config.extend(plan.expressions.iter().map(|(name, texts)| (format!("expression {name}"), texts.join("\n"))));
+    // Where a side input is may change, and what it holds will.
+    config.extend(sides.iter().map(SideInput::named).map(|(name, keys)| (format!("side {name}"), keys.join(","))));
     if let Some(sampling) = &plan.sampling {
         config.insert("rules".to_owned(), serde_json::json!(sampling.rules).to_string());
         config.insert("relax".to_owned(), sampling.relax.to_string());

@@ -17,6 +17,7 @@ mod reconcile;
 mod run;
 mod sample_report;
 mod show;
+mod side;
 mod sql;
 mod stratify;
 mod topics;

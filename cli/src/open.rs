@@ -31,6 +31,13 @@ impl Opened {
             Opened::Batch(_, schemas) | Opened::Stream(_, schemas) => schemas.clone(),
         }
     }
+
+    /// The same, to add to them.
+    pub fn schemas_mut(&mut self) -> &mut BTreeMap<String, SchemaRef> {
+        match self {
+            Opened::Batch(_, schemas) | Opened::Stream(_, schemas) => schemas,
+        }
+    }
 }
 
 /// Opens the inputs of a plan.

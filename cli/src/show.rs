@@ -44,7 +44,17 @@ impl Show {
         Show { kind, bar, command: command.to_owned(), begun: Instant::now(), shown: Instant::now() }
     }
 
+    fn warn(&self, warning: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{}: {warning}", self.command)),
+            None => eprintln!("{}: {warning}", self.command),
+        }
+    }
+
     pub fn progress(&mut self, progress: &Progress) {
+        for warning in &progress.warnings {
+            self.warn(warning);
+        }
         let line = || {
             let rate = progress.rows as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
             let hours = match progress.hours {

@@ -17,6 +17,7 @@ mod main {
     mod resume;
     #[path = "../../../crates/connector/tests/main/s3.rs"]
     mod s3;
+    mod side;
     mod stratify;
     mod workdir;
 }

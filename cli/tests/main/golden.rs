@@ -29,12 +29,12 @@ macro_rules! golden {
 golden! {
     join: allowed_lateness anti_alone before_1970 bounds bounds_alone duplicates duplicates_alone empty_hours
         full_alone inner_alone kept_for_within late left_alone many_to_many midnight null_keys play_first right_alone
-        same_id_twice semi_alone slides two_keys;
-    aggregate: before_1970 by_two_nulls duplicates epochs late long_epoch null_requests odd_epoch plays_only sets slides;
+        same_id_twice semi_alone side slides two_keys;
+    aggregate: before_1970 by_two_nulls duplicates epochs late long_epoch null_requests odd_epoch plays_only sets side slides;
     attribute: before_1970 duplicates late_impression lookback midnight models null_keys own_video same_id_twice sources
         ties;
     ingest: before_1970 future late rejected repeat_across_hours repeat_across_hours_reversed repeat_at_horizon
-        repeat_chain repeat_exact repeat_inside repeat_inside_reversed repeat_outside repeat_outside_reversed times;
+        repeat_chain repeat_exact repeat_inside repeat_inside_reversed repeat_outside repeat_outside_reversed side times;
     stratify: all duplicates negatives null_strata rules seed size split strata unit;
 }
 
@@ -64,8 +64,10 @@ impl Golden {
                 inputs.push(name.to_owned());
             }
         }
-        if let Ok(rules) = fs::read(folder.join("rules.toml")) {
-            dir.write("rules.toml", rules);
+        for name in ["rules.toml", "side.jsonl"] {
+            if let Ok(text) = fs::read(folder.join(name)) {
+                dir.write(name, text);
+            }
         }
         Golden { folder, words, inputs, dir }
     }

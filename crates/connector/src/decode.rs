@@ -44,7 +44,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder to the columns of `schema`, of which `time` must be a timestamp: the event time, which no row can do
-    /// without. Columns that are not nullable are required too. CSV fields come in the order of the schema until
+    /// without; where it is empty, rows need none. Columns that are not nullable are required too. CSV fields come in the order of the schema until
     /// [`Decoder::header`] says otherwise.
     ///
     /// # Errors

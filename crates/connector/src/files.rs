@@ -26,7 +26,7 @@ use crate::walk::{Shape, Walk};
 pub struct FileOptions {
     /// The columns that rows are decoded to.
     pub schema: Schema,
-    /// The event time among them.
+    /// The event time among them; empty, where rows need none.
     pub time: String,
     /// Of every file, whatever it is called; `None` for what the names end in, and JSON from standard input.
     pub format: Option<FileFormat>,
@@ -122,7 +122,7 @@ impl Source for FileSource {
 }
 
 /// The schema that the first rows of `input` suggest (of Parquet, what the file says): show it to the user, who can
-/// save and correct it. `time` is made a timestamp.
+/// save and correct it. `time` is made a timestamp; where it is empty, rows need none.
 ///
 /// # Errors
 /// As [`FileSource::open`]; standard input, which cannot be read twice; no column `time`.

@@ -25,7 +25,7 @@ enum Kind {
 }
 
 /// The columns of these rows (for CSV the first is the header), in the order in which they are first met: integers,
-/// floats, booleans, times with a zone, else text. `time` is a timestamp whatever its values are. Nested JSON is no
+/// floats, booleans, times with a zone, else text. `time` is a timestamp whatever its values are; empty, it is none. Nested JSON is no
 /// column, and a row that cannot be read says nothing.
 ///
 /// # Errors
@@ -36,7 +36,7 @@ pub(crate) fn infer<'a>(rows: impl Iterator<Item = &'a [u8]>, format: TextFormat
         TextFormat::Csv => csv(rows)?,
     };
     ensure!(!columns.is_empty(), "no row to infer a schema from: give one with --schema");
-    if !columns.iter().any(|(name, _)| name == time) {
+    if !time.is_empty() && !columns.iter().any(|(name, _)| name == time) {
         let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
         bail!("no column {time} among {}: name the event time with --time", names.join(", "));
     }

@@ -28,6 +28,7 @@ mod text_file;
 mod time;
 mod union;
 mod walk;
+mod whole;
 
 pub use decode::{Decoder, ROW_BYTES_MAX, TextFormat};
 pub use failure::failed;
@@ -45,3 +46,4 @@ pub use schema::{builtin, parse as parse_schema, print as print_schema};
 pub use source::{Chunk, Offset, Poll, Rejected, Source, TIME, position_fields};
 pub use table::{count_rows, read, scan, schema_of};
 pub use union::{union, widened};
+pub use whole::read_whole;

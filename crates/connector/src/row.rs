@@ -18,7 +18,8 @@ pub(crate) struct Row {
     columns: Vec<Column>,
     /// The text of the row's cells, one behind the other.
     text: String,
-    time: usize,
+    /// The event time, where rows have one.
+    time: Option<usize>,
     /// Where the last name was found. Rows name their columns in the same order, so the next is likely behind it.
     last: usize,
 }
@@ -50,16 +51,18 @@ enum Values {
 }
 
 impl Row {
-    /// A row of these columns, `time` the one that no row can do without.
+    /// A row of these columns, `time` the one that no row can do without; where it is empty, there is none.
     pub(crate) fn new(schema: &Schema, time: &str) -> Result<Self> {
         let column = |field: &FieldRef| {
             let required = !field.is_nullable() || field.name() == time;
             Ok(Column { name: field.name().clone(), required, cell: Cell::Absent, values: Values::new(field)? })
         };
         let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-        match columns.iter().position(|c| c.name == time) {
+        let at = columns.iter().position(|c| c.name == time);
+        match at {
+            _ if time.is_empty() => Ok(Self { last: columns.len() - 1, columns, text: String::new(), time: None }),
             Some(i) if matches!(columns[i].values, Values::Time(_)) => {
-                Ok(Self { last: columns.len() - 1, columns, text: String::new(), time: i })
+                Ok(Self { last: columns.len() - 1, columns, text: String::new(), time: at })
             }
             Some(_) => bail!("time column {time} is no timestamp: declare it as `{time} timestamp`"),
             None => bail!("no time column {time} in the schema: name the right one with --time"),
@@ -106,7 +109,7 @@ impl Row {
 
     /// Reads a value of any other type from its plain text form: `-7`, `0.5`, `true`, milliseconds, RFC 3339.
     pub(crate) fn set_plain(&mut self, column: usize, value: &str) -> Result<(), Fault> {
-        let is_time = column == self.time;
+        let is_time = Some(column) == self.time;
         let Column { name, cell, values, .. } = &mut self.columns[column];
         *cell = match values {
             Values::Text(_) => return Err(Fault::of("wrong_type", name, value, "is no text")),
@@ -126,14 +129,20 @@ impl Row {
     /// Says that a value is of another kind altogether than its column.
     pub(crate) fn wrong_type(&self, column: usize, value: &str) -> Fault {
         let why = format!("is no {}", self.columns[column].values.kind());
-        Fault::of(if column == self.time { "no_event_time" } else { "wrong_type" }, self.name(column), value, &why)
+        Fault::of(
+            if Some(column) == self.time { "no_event_time" } else { "wrong_type" },
+            self.name(column),
+            value,
+            &why,
+        )
     }
 
     /// Appends the row if no required value is missing, and in any case makes room for the next one.
     pub(crate) fn commit(&mut self) -> Result<(), Fault> {
         let missing = |c: &Column| c.required && matches!(c.cell, Cell::Absent | Cell::Null);
-        let fault = if missing(&self.columns[self.time]) {
-            Some(Fault::new("no_event_time", format!("{} is missing or null", self.columns[self.time].name)))
+        let untimed = self.time.map(|time| &self.columns[time]).filter(|time| missing(time));
+        let fault = if let Some(time) = untimed {
+            Some(Fault::new("no_event_time", format!("{} is missing or null", time.name)))
         } else {
             let column = self.columns.iter().find(|c| missing(c));
             column.map(|c| Fault::new("missing", format!("{} is missing or null", c.name)))

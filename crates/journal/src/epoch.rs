@@ -38,8 +38,21 @@ pub struct Epoch {
     pub open: BTreeMap<String, Vec<OpenFile>>,
     /// The files that hold all state after this epoch.
     pub state: Vec<StateFile>,
+    /// By side input: the copy that was joined to the rows of the epoch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sides: BTreeMap<String, SideFacts>,
     /// The caller's own.
     pub notes: Value,
+}
+
+/// The copy of a side input that an epoch used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideFacts {
+    /// What it held, as a hash.
+    pub version: String,
+    /// When it was loaded, microseconds UTC of processing time.
+    pub loaded_at: i64,
 }
 
 /// One source partition after an epoch.
@@ -211,6 +224,7 @@ mod tests {
             open: [(text.into(), vec![OpenFile { path: format!("{text}/open-7-t.parquet"), ..Default::default() }])]
                 .into(),
             state: vec![StateFile { path: "_rescan/state/s/1".into(), ..Default::default() }],
+            sides: [("videos".into(), SideFacts { version: "v".into(), loaded_at: 7 })].into(),
             notes: serde_json::json!([1, null]),
         }
     }
@@ -239,6 +253,14 @@ mod tests {
         }
         assert!(Epoch::decode(&[&bytes[..], b"x"].concat()).is_err());
         assert!(Epoch::decode(&vec![0; bytes.len()]).is_err());
+    }
+
+    #[test]
+    fn records_from_before_there_were_side_inputs_are_read() {
+        let before = Epoch { sides: BTreeMap::new(), ..epoch() };
+        let bytes = before.encode().unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("sides"));
+        assert_eq!(Epoch::decode(&bytes).unwrap(), before);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
 use crate::sample::{Ids, Manifest};
 use crate::seal::{Sealing, partition};
+use crate::side::SideInput;
 
 /// Input that a batch run needs and that is not there (exit 66).
 #[derive(Debug, Error)]
@@ -106,6 +107,9 @@ pub async fn batch(
     let listed = Arc::new(listed);
     let mut report = Report::default();
     let stale = stale(&job, &listed, range, &mut report).await?;
+    if !stale.is_empty() {
+        job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
+    }
     let joint = job.sampling.is_some();
     let independent = !joint && job.scan.inputs().iter().all(|input| input.before == 0 && input.after == 0);
     let plans = if joint && !stale.is_empty() {
@@ -197,7 +201,14 @@ fn identity(job: &Job, listed: &[Listed], hour: Hour) -> Result<serde_json::Valu
             text += &format!("\n{}/{}:{}:{}:{}", input.name, root, file.path, file.bytes, file.version);
         }
     }
-    Ok(json!({ "identity": Sum::of(text.as_bytes()).checksum, "files": files, "absent": absent }))
+    let sides: BTreeMap<&str, &str> = job.sides.iter().map(|side| (side.named().0, side.version())).collect();
+    let mut identity = json!({ "files": files, "absent": absent });
+    if !sides.is_empty() {
+        text += &format!("\n{}", json!(sides));
+        identity["sides"] = json!(sides);
+    }
+    identity["identity"] = json!(Sum::of(text.as_bytes()).checksum);
+    Ok(identity)
 }
 
 /// The hours whose output is not there, or was made of something else.
@@ -273,7 +284,11 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
     for input in listed.iter() {
         let files = input.files(first, last.plus(1));
         if !files.is_empty() {
-            tables.entry(input.input.name.clone()).or_default().push(connector::scan(&input.root, &files).await?);
+            let mut table = connector::scan(&input.root, &files).await?;
+            for side in &job.sides {
+                table = side.over(table)?;
+            }
+            tables.entry(input.input.name.clone()).or_default().push(table);
         }
     }
     verify(&listed, first, last).await?;
@@ -352,7 +367,8 @@ async fn commit(
     let chain = PathBuf::from(format!("_rescan/journal/batch-{hour}"));
     let mut journal = Journal::open(&job.out, &chain, BTreeMap::new())?;
     let (number, token) = (journal.next_number(), token());
-    let mut epoch = Epoch { number, token: token.clone(), ..Epoch::default() };
+    let sides = job.sides.iter().map(SideInput::facts).collect();
+    let mut epoch = Epoch { number, token: token.clone(), sides, ..Epoch::default() };
     let mut ledger = read_rows(listed, hour).await?;
     let (mut report, mut ids) = (Report::default(), Ids::default());
     for output in job.scan.outputs() {

@@ -2,16 +2,19 @@
 //! future and broken rows aside.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use connector::{Chunk, Offset, Poll, Source};
-use journal::{Epoch, Ledger, SourceFacts};
+use journal::{Epoch, Ledger, SideFacts, SourceFacts};
 use scan::Door;
 
 use crate::aside;
 use crate::gate::{Clock, TimePolicy, watermark};
+use crate::job::Job;
+use crate::side::SideInput;
 
 /// An input of a stream.
 pub struct Feed {
@@ -50,6 +53,7 @@ pub(crate) struct Gathered {
 pub(crate) struct Intake {
     feeds: Vec<Feed>,
     lanes: Vec<Lane>,
+    sides: Vec<SideInput>,
     policy: TimePolicy,
     watermark: Option<i64>,
     /// Rows that f does not see, by input, since the last commit.
@@ -68,7 +72,8 @@ pub(crate) enum Read {
 
 impl Intake {
     /// Goes to where an epoch left off.
-    pub(crate) async fn new(mut feeds: Vec<Feed>, policy: TimePolicy, last: Option<&Epoch>) -> Result<Intake> {
+    pub(crate) async fn new(mut feeds: Vec<Feed>, job: &Job, last: Option<&Epoch>) -> Result<Intake> {
+        let (policy, sides) = (job.time, job.sides.clone());
         let mut lanes = Vec::new();
         let mut ledger = BTreeMap::new();
         for (feed, Feed { input, source, .. }) in feeds.iter_mut().enumerate() {
@@ -87,7 +92,7 @@ impl Intake {
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
         }
         let watermark = last.and_then(|last| last.watermark);
-        Ok(Intake { feeds, lanes, policy, watermark, aside: BTreeMap::new(), ledger })
+        Ok(Intake { feeds, lanes, sides, policy, watermark, aside: BTreeMap::new(), ledger })
     }
 
     /// The job's watermark, microseconds; `i64::MAX` at the end of all input.
@@ -168,8 +173,31 @@ impl Intake {
         }
         gathered.count += fed as usize;
         *gathered.fed.entry(feed.input.clone()).or_default() += fed;
-        gathered.rows.entry(feed.input.clone()).or_default().push(admitted.on_time);
+        let mut rows = admitted.on_time;
+        for side in &self.sides {
+            rows = side.enrich(&rows)?;
+        }
+        gathered.rows.entry(feed.input.clone()).or_default().push(rows);
         Ok(())
+    }
+
+    /// Whether a side input is to be loaded again.
+    pub(crate) fn sides_due(&self) -> bool {
+        self.sides.iter().any(|side| side.due(now_us()))
+    }
+
+    /// Loads the side inputs again for which it is time, and says what went wrong.
+    pub(crate) async fn reload_sides(&mut self, out: &Path) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for side in self.sides.iter_mut().filter(|side| side.due(now_us())) {
+            warnings.extend(side.reload(out, now_us()).await);
+        }
+        warnings
+    }
+
+    /// The copies of side inputs that rows are joined with.
+    pub(crate) fn side_facts(&self) -> BTreeMap<String, SideFacts> {
+        self.sides.iter().map(SideInput::facts).collect()
     }
 
     /// What an epoch records of each source partition; the next epoch's begins here.
@@ -191,8 +219,8 @@ impl Intake {
 /// The wall clock, microseconds.
 #[expect(
     clippy::disallowed_methods,
-    reason = "when a row arrived, where its source does not say; recorded, not judged by"
+    reason = "when a row arrived, where its source does not say, and a side input: recorded, not judged by"
 )]
-fn now_us() -> i64 {
+pub(crate) fn now_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

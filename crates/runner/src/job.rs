@@ -9,6 +9,7 @@ use scan::{Limits, Output, Sampling, Scan};
 
 use crate::gate::TimePolicy;
 use crate::sample::Manifest;
+use crate::side::SideInput;
 
 /// A run of f, batch or stream.
 pub struct Job {
@@ -20,6 +21,8 @@ pub struct Job {
     pub out: PathBuf,
     /// What gives these results: compared when a run is resumed, and part of an hour's identity.
     pub config: BTreeMap<String, String>,
+    /// What is joined to the rows of inputs before f, in this order.
+    pub sides: Vec<SideInput>,
     /// Event time.
     pub time: TimePolicy,
     /// How the sample is drawn at the end, where f keeps candidates: no hour is final before that.
@@ -58,6 +61,8 @@ pub struct Progress {
     pub watermark: Option<i64>,
     /// Rows of state.
     pub state_rows: u64,
+    /// What goes wrong while the run goes on; each is said once.
+    pub warnings: Vec<String>,
 }
 
 /// What a run did.

@@ -23,6 +23,7 @@ mod reconcile_report;
 mod reconcile_rows;
 mod sample;
 mod seal;
+mod side;
 mod snapshot;
 mod stream;
 
@@ -34,4 +35,5 @@ pub use once::once;
 pub use reconcile::*;
 pub use reconcile_report::*;
 pub use sample::{Content, Manifest, content};
+pub use side::{Loaded, SideInput, load_side};
 pub use stream::{Cut, stream};

@@ -40,15 +40,17 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(&Progress)) -> Result<Report> {
     let journal = Journal::open(&job.out, Path::new("_rescan/journal/stream"), job.config.clone())?;
     let last = journal.last().cloned();
+    job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
     let mut state = job.scan.empty();
     let files = last.as_ref().map(|last| last.state.clone()).unwrap_or_default();
     let run = Run {
         snapshot: Snapshot::restore(&job.out, files, &mut state)?,
-        intake: Intake::new(feeds, job.time, last.as_ref()).await?,
+        intake: Intake::new(feeds, job, last.as_ref()).await?,
         outputs: Outputs::new(job, last.as_ref())?,
         ledger: last.as_ref().map(|last| last.ledger.clone()).unwrap_or_default(),
         merged: Vec::new(),
         report: Report::default(),
+        warnings: Vec::new(),
         progress,
         state,
         journal,
@@ -73,6 +75,8 @@ struct Run<'a, P> {
     /// What f made of its rows, step by step, since the last commit.
     merged: Vec<(String, Merged)>,
     report: Report,
+    /// Not yet said.
+    warnings: Vec<String>,
     progress: P,
 }
 
@@ -85,6 +89,14 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         }
         let mut committed = Instant::now();
         loop {
+            if self.intake.sides_due() {
+                // One copy an epoch: what was made with the last one is decided first.
+                if self.changed() {
+                    self.commit().await?;
+                    committed = Instant::now();
+                }
+                self.warnings.extend(self.intake.reload_sides(&self.job.out).await);
+            }
             let mut gathered = Gathered::default();
             let read = self.gather(&mut gathered).await?;
             self.step(gathered).await?;
@@ -144,7 +156,8 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         let rows = self.ledger.values().map(|ledger| ledger.read).sum::<u64>() + self.intake.read_rows();
         let state_rows = self.state.rows().values().sum::<usize>() as u64;
         let hours = (self.report.sealed.len() as u64, None);
-        (self.progress)(&Progress { rows, hours, watermark: self.intake.watermark(), state_rows });
+        let (watermark, warnings) = (self.intake.watermark(), std::mem::take(&mut self.warnings));
+        (self.progress)(&Progress { rows, hours, watermark, state_rows, warnings });
         Ok(())
     }
 
@@ -180,6 +193,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             token,
             config: self.job.config.clone(),
             sources: self.intake.facts()?,
+            sides: self.intake.side_facts(),
             watermark,
             ledger: self.ledger.clone(),
             ..Epoch::default()

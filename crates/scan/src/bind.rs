@@ -212,7 +212,8 @@ impl Binder<'_> {
             Some(("batch", input)) => (self.input(stated, input, &declared)?, Slot::Batch(input.to_owned())),
             Some(("state", state)) => (Arc::new(canonical(&declared)), Slot::State(state.to_owned())),
             Some(("side", _)) => {
-                return Err(self.script.error(stated.line, "side inputs are not here yet: join them before ingest"));
+                let reason = "a script declares no side inputs: --side NAME=URI adds their columns to its inputs";
+                return Err(self.script.error(stated.line, reason));
             }
             _ => {
                 return Err(self

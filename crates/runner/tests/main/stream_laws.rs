@@ -137,6 +137,7 @@ async fn job(command: &str, sql: &str, tapes: &Tapes, out: &Path, stop: &Arc<Ato
             max_future: 0,
         },
         limits: Limits { threads: 1, memory: None },
+        sides: Vec::new(),
         sampling: None,
         stop: stop.clone(),
     }
