@@ -15,6 +15,7 @@ use scan::{Binding, Literal, Sampling, Scan, Script};
 use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::open::{Opened, open};
+use crate::policies::Policies;
 use crate::show::{Show, report};
 use crate::sql::script;
 
@@ -33,6 +34,8 @@ pub struct Plan {
     pub expressions: BTreeMap<String, Vec<String>>,
     /// How a sample is drawn of what f puts out.
     pub sampling: Option<Sampling>,
+    /// The policies to report on, where f puts out tuples.
+    pub policies: Option<Policies>,
     /// The event time column of the inputs.
     pub time: String,
     /// `--where` and `--select`.
@@ -60,6 +63,7 @@ impl Plan {
             regions: Vec::new(),
             expressions: BTreeMap::new(),
             sampling: None,
+            policies: None,
             time,
             filter: None,
             select: None,
@@ -107,7 +111,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
             let mut show = Show::new(&plan.flags.show, &plan.command);
             let done = batch(Arc::new(job), roots, range, |progress| show.progress(progress)).await?;
             drop(show);
-            finish(&plan, &done)
+            finish(&plan, &done).await
         }
         Opened::Stream(feeds, _) => {
             if plan.flags.show.dry_run {
@@ -123,7 +127,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
             let mut show = Show::new(&plan.flags.show, &plan.command);
             let done = stream(&job, feeds, cut, |progress| show.progress(progress)).await?;
             drop(show);
-            finish(&plan, &done)
+            finish(&plan, &done).await
         }
     }
 }
@@ -139,8 +143,12 @@ pub fn binding(plan: &Plan, opened: &Opened) -> Binding {
     }
 }
 
-fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
-    report(plan.flags.show.json, &plan.command, &plan.flags.out, done)?;
+async fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
+    let estimates = match &plan.policies {
+        Some(policies) => policies.report(&plan.flags.out).await?,
+        None => Vec::new(),
+    };
+    report(plan.flags.show.json, &plan.command, &plan.flags.out, done, &estimates)?;
     Ok(ExitCode::SUCCESS)
 }
 

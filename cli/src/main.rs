@@ -14,12 +14,14 @@ mod made_up;
 mod merge;
 mod open;
 mod reconcile;
+mod policies;
 mod run;
 mod sample_report;
 mod show;
 mod sql;
 mod stratify;
 mod topics;
+mod tuples;
 mod words;
 
 use std::process::ExitCode;

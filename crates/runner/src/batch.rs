@@ -16,6 +16,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::advance::advance;
+use crate::aside::keep_refused;
 use crate::commit::token;
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
@@ -290,15 +291,21 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
             hours.add_within(&rows, first, last)?;
         }
     }
+    let mut refused: BTreeMap<String, Hours> = BTreeMap::new();
+    for (name, rows) in stepped.refused {
+        let hours = refused.entry(name).or_default();
+        rows.iter().try_for_each(|rows| hours.add_within(rows, first, last))?;
+    }
     let permits = Arc::new(tokio::sync::Semaphore::new(limits.threads.max(1)));
     let mut committing = tokio::task::JoinSet::new();
     for hour in hours {
-        let rows = outputs.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect();
+        let rows = take(&mut outputs, hour);
+        let refused = take(&mut refused, hour);
         let (job, listed, chosen) = (job.clone(), listed.clone(), chosen.clone());
         let permit = permits.clone().acquire_owned().await?;
         committing.spawn(async move {
             let _permit = permit;
-            commit(&job, &listed, hour, rows, chosen.as_deref()).await
+            commit(&job, &listed, hour, rows, refused, chosen.as_deref()).await
         });
     }
     let (mut report, mut ids) = (Report::default(), Ids::default());
@@ -313,6 +320,11 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
         report.sample = Some(manifest);
     }
     Ok(report)
+}
+
+/// Takes the rows of an hour out, by name.
+fn take(of: &mut BTreeMap<String, Hours>, hour: Hour) -> BTreeMap<String, Vec<RecordBatch>> {
+    of.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect()
 }
 
 /// Compares the files of sealed hours with what their `_SUCCESS` says: Parquet itself takes many a flipped bit for data.
@@ -347,6 +359,7 @@ async fn commit(
     listed: &[Listed],
     hour: Hour,
     mut rows: BTreeMap<String, Vec<RecordBatch>>,
+    refused: BTreeMap<String, Vec<RecordBatch>>,
     chosen: Option<&Chosen>,
 ) -> Result<(Report, Ids)> {
     let chain = PathBuf::from(format!("_rescan/journal/batch-{hour}"));
@@ -354,6 +367,13 @@ async fn commit(
     let (number, token) = (journal.next_number(), token());
     let mut epoch = Epoch { number, token: token.clone(), ..Epoch::default() };
     let mut ledger = read_rows(listed, hour).await?;
+    for (input, rows) in &refused {
+        let place = format!("_rescan/rejected/{input}/{}", hour.path());
+        epoch.remove.extend(superseded(job, &place, None).await?);
+        let count = keep_refused(&job.out, &place, journal.stage(), rows, &mut epoch)?;
+        let ledger = ledger.entry(input.clone()).or_default();
+        (ledger.accepted, ledger.rejected) = (ledger.accepted.saturating_sub(count), ledger.rejected + count);
+    }
     let (mut report, mut ids) = (Report::default(), Ids::default());
     for output in job.scan.outputs() {
         let rows = rows.remove(&output.name).unwrap_or_default();

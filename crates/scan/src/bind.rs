@@ -20,6 +20,7 @@ use crate::binding::{Binding, TIME, canonical};
 use crate::clause::Clauses;
 use crate::contract::breach;
 use crate::expand::{Names, Relation, named};
+use crate::refuse::Refusal;
 use crate::script::{Script, ScriptError, Stated};
 use crate::slot::{Slot, SlotTable};
 use crate::table::Layout;
@@ -40,6 +41,8 @@ pub struct Input {
     pub before: i64,
     /// And beyond its end.
     pub after: i64,
+    /// Which of its rows f refuses.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 /// An output of f.
