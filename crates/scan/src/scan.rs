@@ -190,11 +190,11 @@ impl Scan {
             deltas.insert(name.clone(), rows);
         }
         let mut outputs = self.run_outputs(&filling, false).await?;
-        let mut filling = unshare(filling)?;
+        let mut filling = unshare(filling).await?;
         let merged = self.merge(&mut filling, &deltas)?;
         let filling = Arc::new(filling);
         outputs.extend(self.run_outputs(&filling, true).await?);
-        Ok((unshare(filling)?.state, Stepped { outputs, deltas, refused, merged, next: BTreeMap::new() }))
+        Ok((unshare(filling).await?.state, Stepped { outputs, deltas, refused, merged, next: BTreeMap::new() }))
     }
 
     async fn run(&self, plan: &Arc<dyn ExecutionPlan>, filling: &Arc<Filling>) -> Result<Vec<RecordBatch>> {
@@ -303,9 +303,20 @@ impl Scan {
     }
 }
 
-/// Takes back what a step's plans shared; they are all dropped by then.
-fn unshare(filling: Arc<Filling>) -> Result<Filling> {
-    Arc::try_unwrap(filling).map_err(|_| DataFusionError::Internal("a plan outlived its step".to_owned()))
+/// How often other tasks get their turn before a plan that lives on is a bug.
+const TURNS: usize = 10_000_000;
+
+/// Takes back what a step's plans shared. A join that needs no more of one side drops the tasks that read it, and those
+/// end at their next turn.
+async fn unshare(mut filling: Arc<Filling>) -> Result<Filling> {
+    for _ in 0..TURNS {
+        match Arc::try_unwrap(filling) {
+            Ok(filling) => return Ok(filling),
+            Err(shared) => filling = shared,
+        }
+        tokio::task::yield_now().await;
+    }
+    Err(DataFusionError::Internal("a plan outlived its step".to_owned()))
 }
 
 /// Templates have no dynamic filters: after a reset their scans would keep the old ones and drop rows silently.
