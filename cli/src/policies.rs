@@ -30,9 +30,7 @@ impl Policies {
     pub fn new(policies: Vec<(String, String)>, files: Vec<PathBuf>) -> Result<Policies> {
         let known = |file: &PathBuf| file.extension().is_some_and(|end| end == "html" || end == "json");
         match files.iter().find(|file| !known(file)) {
-            Some(file) => {
-                Err(Usage(format!("--report {} is neither FILE.html nor FILE.json", file.display())).into())
-            }
+            Some(file) => Err(Usage(format!("--report {} is neither FILE.html nor FILE.json", file.display())).into()),
             None => Ok(Policies { policies, files }),
         }
     }

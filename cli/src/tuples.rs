@@ -73,7 +73,8 @@ impl TupleFlags {
     /// The expressions for which names of the script stand.
     pub fn expressions(&self) -> BTreeMap<String, Vec<String>> {
         let set = self.action_set.as_deref().unwrap_or("cast(null as text)");
-        let of = [("action", &*self.action), ("slot", &*self.slot), ("propensity", &*self.propensity), ("action_set", set)];
+        let of =
+            [("action", &*self.action), ("slot", &*self.slot), ("propensity", &*self.propensity), ("action_set", set)];
         of.into_iter().map(|(name, sql)| (name.to_owned(), vec![sql.to_owned()])).collect()
     }
 }

@@ -18,7 +18,11 @@ pub(crate) fn nothing(schema: &SchemaRef) -> Result<LogicalPlan> {
 }
 
 /// A table as the script sees it: its columns, in its types.
-pub(crate) fn conforming(context: &SessionContext, table: Arc<dyn TableProvider>, schema: &SchemaRef) -> Result<LogicalPlan> {
+pub(crate) fn conforming(
+    context: &SessionContext,
+    table: Arc<dyn TableProvider>,
+    schema: &SchemaRef,
+) -> Result<LogicalPlan> {
     let given = table.schema();
     let scan = context.read_table(table)?.into_unoptimized_plan();
     let columns = schema.fields().iter().map(|field| {

@@ -9,8 +9,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query,
-    Select, SelectItem, SetExpr, SetQuantifier, TableFactor, TableWithJoins, Value, VisitMut,
-    visit_expressions_mut,
+    Select, SelectItem, SetExpr, SetQuantifier, TableFactor, TableWithJoins, Value, VisitMut, visit_expressions_mut,
 };
 
 /// Columns of a table or view, and which of them form rows: `impression` stands for all `impression_*`.
