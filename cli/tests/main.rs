@@ -18,5 +18,6 @@ mod main {
     #[path = "../../../crates/connector/tests/main/s3.rs"]
     mod s3;
     mod stratify;
+    mod tuples;
     mod workdir;
 }
