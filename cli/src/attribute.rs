@@ -11,6 +11,8 @@ use crate::exit::Usage;
 use crate::explain_play::explain_play;
 use crate::flags::RunFlags;
 use crate::launch::{Plan, launch};
+use crate::sql::script;
+use crate::tuples::TupleFlags;
 use crate::words::{columns, microseconds};
 
 /// Plays with the impressions they are credited to
@@ -19,7 +21,10 @@ use crate::words::{columns, microseconds};
   rescan attribute --in impressions=archive/impressions --in plays=archive/plays --out attributed --day 2026-11-20
   rescan attribute --in impressions=archive/impressions --in plays=archive/plays --model last,linear --out attributed
   rescan attribute --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --by profile_id --lookback 6h --out attributed
-  rescan attribute --in impressions=archive/impressions --in plays=archive/plays --model last,linear --explain-play ID")]
+  rescan attribute --in impressions=archive/impressions --in plays=archive/plays --model last,linear --explain-play ID
+  rescan attribute --in impressions=archive/impressions --in plays=archive/plays --tuples --context country,device --out tuples
+  rescan attribute --in impressions=archive/impressions --in plays=archive/plays --report policies.html \
+    --policy 'first=case when slot = 1 then 1 else 0 end' --out tuples")]
 pub struct Attribute {
     #[command(flatten)]
     run: RunFlags,
@@ -36,11 +41,13 @@ pub struct Attribute {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds)]
     half_life: i64,
     /// Write nothing: show the impressions around this play, what each model gives them, or why they are no candidates
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["tuples", "report", "policy"])]
     explain_play: Option<String>,
     /// The column that says when an event happened
     #[arg(long, value_name = "COLUMN", default_value = "ts")]
     time: String,
+    #[command(flatten)]
+    tuples: TupleFlags,
 }
 
 impl Attribute {
@@ -55,6 +62,9 @@ impl Attribute {
     }
 
     fn plan(self) -> Result<Plan> {
+        if self.tuples.wanted() {
+            return self.tuples_plan();
+        }
         if self.half_life <= 0 {
             return Err(Usage("--half-life is no time: write 1h".to_owned()).into());
         }
@@ -71,6 +81,24 @@ impl Attribute {
                 ("model".to_owned(), Literal::Text(models.join(","))),
                 ("half_life".to_owned(), Literal::Interval(self.half_life)),
             ]),
+            ..Plan::of("attribute", &["impressions", "plays"], self.time, self.run)?
+        })
+    }
+
+    /// One row an impression instead of one a credit.
+    fn tuples_plan(self) -> Result<Plan> {
+        if self.model != [Model::Last] {
+            return Err(Usage("the reward of --tuples is by the model last: leave out --model".to_owned()).into());
+        }
+        let mut replaced = self.tuples.columns()?;
+        replaced.insert("subject".to_owned(), columns(&self.by)?);
+        replaced.insert("ts".to_owned(), vec![self.time.clone()]);
+        Ok(Plan {
+            script: script("tuples")?,
+            policies: self.tuples.policies()?,
+            columns: replaced,
+            expressions: self.tuples.expressions(),
+            params: BTreeMap::from([("lookback".to_owned(), Literal::Interval(self.lookback))]),
             ..Plan::of("attribute", &["impressions", "plays"], self.time, self.run)?
         })
     }

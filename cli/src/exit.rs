@@ -34,6 +34,16 @@ pub fn failed(error: &Error) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// What is printed by `println!` and by clap panics where nobody reads it, or the disk is full: no reason for a backtrace.
+pub fn quiet_on_closed_pipes() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| match panic.payload_as_str() {
+        Some(what) if what.starts_with("failed printing to") && what.contains("Broken pipe") => std::process::exit(0),
+        Some(what) if what.starts_with("failed printing to") => std::process::exit(74),
+        _ => usual(panic),
+    }));
+}
+
 /// Not an exit code: nobody reads what we print.
 const BROKEN_PIPE: u8 = 141;
 

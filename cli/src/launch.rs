@@ -15,6 +15,7 @@ use scan::{Binding, Literal, Sampling, Scan, Script};
 use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::open::{Opened, open};
+use crate::policies::Policies;
 use crate::show::{Show, report};
 use crate::side::load_sides;
 use crate::sql::script;
@@ -34,6 +35,8 @@ pub struct Plan {
     pub expressions: BTreeMap<String, Vec<String>>,
     /// How a sample is drawn of what f puts out.
     pub sampling: Option<Sampling>,
+    /// The policies to report on, where f puts out tuples.
+    pub policies: Option<Policies>,
     /// The event time column of the inputs.
     pub time: String,
     /// `--where` and `--select`.
@@ -61,6 +64,7 @@ impl Plan {
             regions: Vec::new(),
             expressions: BTreeMap::new(),
             sampling: None,
+            policies: None,
             time,
             filter: None,
             select: None,
@@ -78,6 +82,10 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
     let mut opened = open(&plan).await?;
     let sides = load_sides(&plan, &mut opened).await?;
     let scan = Scan::new(&plan.script, &binding(&plan, &opened)).await?;
+    if plan.sampling.is_some() && scan.outputs().iter().any(|output| output.schema.index_of("weight").is_ok()) {
+        let what = "the input has a column weight, which the sample is to have: leave it out with ingest --select";
+        return Err(Usage(what.to_owned()).into());
+    }
     if plan.flags.show.explain {
         explain(&plan, &scan, &opened);
         return Ok(ExitCode::SUCCESS);
@@ -95,7 +103,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
     };
     match opened {
         Opened::Batch(roots, _) => {
-            let roots = everywhere(&plan, roots)?;
+            let roots = everywhere(&plan, roots).await?;
             let range = range(&plan, &roots).await?;
             if plan.flags.show.dry_run {
                 eprintln!(
@@ -110,7 +118,11 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
             let mut show = Show::new(&plan.flags.show, &plan.command);
             let done = batch(Arc::new(job), roots, range, |progress| show.progress(progress)).await?;
             drop(show);
-            finish(&plan, &done)
+            finish(&plan, &done).await
+        }
+        Opened::Stream(..) if !plan.regions.is_empty() => {
+            let what = format!("{} are not all archives, directories of dt=/hr= that ingest wrote", uris(&plan));
+            Err(connector::SourceError::Missing(what).into())
         }
         Opened::Stream(feeds, _) => {
             if plan.flags.show.dry_run {
@@ -126,7 +138,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
             let mut show = Show::new(&plan.flags.show, &plan.command);
             let done = stream(&job, feeds, cut, |progress| show.progress(progress)).await?;
             drop(show);
-            finish(&plan, &done)
+            finish(&plan, &done).await
         }
     }
 }
@@ -142,8 +154,12 @@ pub fn binding(plan: &Plan, opened: &Opened) -> Binding {
     }
 }
 
-fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
-    report(plan.flags.show.json, &plan.command, &plan.flags.out, done)?;
+async fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
+    let estimates = match &plan.policies {
+        Some(policies) => policies.report(&plan.flags.out).await?,
+        None => Vec::new(),
+    };
+    report(plan.flags.show.json, &plan.command, &plan.flags.out, done, &estimates)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -171,13 +187,45 @@ fn refuse_overlap(plan: &Plan) -> Result<()> {
 }
 
 /// The places of each input: the first, and the other regions'.
-fn everywhere(plan: &Plan, roots: BTreeMap<String, Location>) -> Result<Vec<(String, Location)>> {
+async fn everywhere(plan: &Plan, roots: BTreeMap<String, Location>) -> Result<Vec<(String, Location)>> {
     let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
     let mut all: Vec<(String, Location)> = roots.into_iter().collect();
     for (name, uri) in &plan.regions {
         all.push((name.clone(), Location::parse(uri, &options)?));
     }
+    if !plan.regions.is_empty() {
+        one_kind(&all).await?;
+    }
     Ok(all)
+}
+
+/// Regions have archives, and of the same columns: what one lacks would be lost, or null.
+async fn one_kind(roots: &[(String, Location)]) -> Result<()> {
+    let mut first: Option<(&Location, Vec<String>)> = None;
+    for (_, root) in roots {
+        let files: Vec<_> = connector::list(root, ..).await?.into_values().flat_map(|hour| hour.files).collect();
+        if files.is_empty() {
+            let what = format!("{root} has no hours dt=YYYY-MM-DD/hr=HH: it is no archive that ingest wrote");
+            return Err(connector::SourceError::Missing(what).into());
+        }
+        let schema = connector::schema_of(root, &files).await?;
+        let mut columns: Vec<String> =
+            schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+        columns.sort_unstable();
+        match &first {
+            Some((other, known)) if *known != columns => {
+                let only = |a: &[String], b: &[String]| {
+                    a.iter().filter(|column| !b.contains(column)).cloned().collect::<Vec<_>>().join(", ")
+                };
+                let (here, there) = (only(&columns, known), only(known, &columns));
+                let what = format!("{root} and {other} have other columns: here {here}; there {there}");
+                return Err(Usage(what).into());
+            }
+            Some(_) => {}
+            None => first = Some((root, columns)),
+        }
+    }
+    Ok(())
 }
 
 /// The hours that were asked for, or all that every input has.
@@ -200,7 +248,7 @@ async fn range(plan: &Plan, roots: &[(String, Location)]) -> Result<Range> {
     let (from, to) = from.zip(to).context("a range has two ends")?;
     let given = plan.flags.from.is_some() || plan.flags.hour.is_some() || plan.flags.day.is_some();
     // Of a range that nobody gave, an input may lack an hour: it has no events then.
-    Ok(Range { from, to, allow_incomplete: plan.flags.allow_incomplete || !given, force: plan.flags.force })
+    Ok(Range { from, to, allow_incomplete: plan.flags.allow_incomplete, whole: !given, force: plan.flags.force })
 }
 
 /// What gives the results: another value of any of these gives others.

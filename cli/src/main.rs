@@ -13,6 +13,7 @@ mod launch;
 mod made_up;
 mod merge;
 mod open;
+mod policies;
 mod reconcile;
 mod run;
 mod sample_report;
@@ -21,6 +22,7 @@ mod side;
 mod sql;
 mod stratify;
 mod topics;
+mod tuples;
 mod words;
 
 use std::process::ExitCode;
@@ -73,6 +75,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    exit::quiet_on_closed_pipes();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Ledger;
-use report::count;
+use report::{PolicyEstimates, count, policy_table};
 use runner::{Progress, Report};
 
 use crate::flags::{ProgressKind, ShowFlags};
@@ -99,14 +99,24 @@ impl Drop for Show {
 }
 
 /// Says what a run did.
-pub fn report(json: bool, command: &str, out: &Path, done: &Report) -> Result<()> {
+pub fn report(json: bool, command: &str, out: &Path, done: &Report, policies: &[PolicyEstimates]) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(done)?);
+        let mut whole = serde_json::to_value(done)?;
+        if !policies.is_empty() {
+            whole["policies"] = serde_json::to_value(policies)?;
+        }
+        println!("{whole:#}");
     }
     if done.sealed.is_empty() && done.epochs == 0 && done.up_to_date > 0 {
         eprintln!("{command}: up to date");
-        return Ok(());
+    } else {
+        ran(command, out, done);
     }
+    policies.iter().for_each(|policy| eprint!("\n{}", estimated(policy)));
+    Ok(())
+}
+
+fn ran(command: &str, out: &Path, done: &Report) {
     let stopped = if done.stopped { ", stopped before the end: run it again to go on" } else { "" };
     eprintln!("{command}: {} rows in {} hours, in {}{stopped}", count(done.rows), done.sealed.len(), out.display());
     eprint!("{}", ledger(&done.ledger));
@@ -114,7 +124,14 @@ pub fn report(json: bool, command: &str, out: &Path, done: &Report) -> Result<()
         eprintln!();
         eprint!("{}", sample_report::lines(sample));
     }
-    Ok(())
+}
+
+/// What a policy would have earned, in all and by slot.
+fn estimated(policy: &PolicyEstimates) -> String {
+    let of = policy_table(policy);
+    let line = |cells: Vec<String>| cells.into_iter().map(|cell| cell.replace('\n', " ")).collect();
+    let table = Table { rows: std::iter::once(of.columns).chain(of.rows.into_iter().map(line)).collect() };
+    format!("policy {}\n{table}", of.title)
 }
 
 /// The inputs' rows by their fate.

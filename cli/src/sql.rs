@@ -14,16 +14,17 @@ use crate::exit::Usage;
   rescan sql join
   rescan sql aggregate > mine.sql")]
 pub struct Sql {
-    /// ingest, join, aggregate, attribute or stratify
+    /// ingest, join, aggregate, attribute, tuples (attribute --tuples) or stratify
     command: String,
 }
 
 /// The scripts in the binary.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 6] = [
     ("ingest", include_str!("../../sql/ingest.sql")),
     ("join", include_str!("../../sql/join.sql")),
     ("aggregate", include_str!("../../sql/aggregate.sql")),
     ("attribute", include_str!("../../sql/attribute.sql")),
+    ("tuples", include_str!("../../sql/tuples.sql")),
     ("stratify", include_str!("../../sql/stratify.sql")),
 ];
 

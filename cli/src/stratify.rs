@@ -14,7 +14,7 @@ use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::launch::{Plan, launch};
 use crate::sample_report;
-use crate::words::columns;
+use crate::words::expressions;
 
 /// A sample of the rows that keeps to rules: so many of this, such a share of that
 #[derive(Args, Debug)]
@@ -87,6 +87,10 @@ impl Stratify {
     }
 
     fn plan(self) -> Result<Plan> {
+        if self.approx && self.unit.is_some() {
+            let what = "--approx cannot tell whether units are whole: leave out --approx or --unit";
+            return Err(Usage(what.to_owned()).into());
+        }
         let sampling = Sampling { rules: self.rules()?, relax: self.relax };
         let splits = self.split.clone().unwrap_or_default();
         if !splits.is_empty() {
@@ -111,7 +115,7 @@ impl Stratify {
                 ("seed".to_owned(), Literal::Integer(self.seed)),
                 ("most".to_owned(), Literal::Integer(sampling.most().min(i64::MAX as u64) as i64)),
                 ("splits".to_owned(), Literal::Text(splits)),
-                ("whole".to_owned(), Literal::Bool(self.unit.is_some() && !self.approx)),
+                ("whole".to_owned(), Literal::Bool(self.unit.is_some())),
             ]),
             approximate: self.approx,
             sampling: Some(sampling),
@@ -126,7 +130,7 @@ impl Stratify {
             (rules.size, rules.max_size) = (Some(size), None);
         }
         if let Some(strata) = &self.strata {
-            rules.rules.push(Rule { strata: columns(strata)?, ..Rule::default() });
+            rules.rules.push(Rule { strata: expressions(strata)?, ..Rule::default() });
         }
         if rules == Rules::default() {
             return Err(Usage("nothing says what to sample: give --size N or --rules FILE".to_owned()).into());

@@ -47,11 +47,35 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
 
 /// `a,b`: columns.
 pub fn columns(text: &str) -> Result<Vec<String>> {
-    let columns: Vec<String> = text.split(',').map(|column| column.trim().to_owned()).collect();
+    columns_given(text, text.split(',').map(str::to_owned).collect())
+}
+
+fn columns_given(text: &str, parts: Vec<String>) -> Result<Vec<String>> {
+    let columns: Vec<String> = parts.iter().map(|column| column.trim().to_owned()).collect();
     if columns.iter().any(String::is_empty) {
         return Err(Usage(format!("{text:?} names no columns: write a,b")).into());
     }
     Ok(columns)
+}
+
+/// `a, coalesce(b, 'x')`: SQL expressions, parted by the commas that are in no parentheses and no quotes.
+pub fn expressions(text: &str) -> Result<Vec<String>> {
+    let (mut depth, mut quoted, mut parts) = (0i32, None, vec![String::new()]);
+    for c in text.chars() {
+        match (quoted, c) {
+            (Some(quote), c) if c == quote => quoted = None,
+            (None, '\'' | '"') => quoted = Some(c),
+            (None, '(' | '[') => depth += 1,
+            (None, ')' | ']') => depth -= 1,
+            _ => {}
+        }
+        if c == ',' && depth == 0 && quoted.is_none() {
+            parts.push(String::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(c);
+        }
+    }
+    columns_given(text, parts)
 }
 
 /// A script's parameter, by what it looks like: a number, true or false, a duration, else text.
@@ -92,6 +116,13 @@ mod tests {
         assert_eq!(bytes("17"), Ok(17));
         assert!(bytes("many").is_err());
         assert!(bytes("99999999999G").is_err());
+    }
+
+    #[test]
+    fn expressions_may_have_commas_of_their_own() {
+        let parts = expressions("country, coalesce(device, 'a,b'), x[1]").unwrap();
+        assert_eq!(parts, ["country", "coalesce(device, 'a,b')", "x[1]"]);
+        assert!(expressions("a,,b").is_err());
     }
 
     #[test]

@@ -19,5 +19,6 @@ mod main {
     mod s3;
     mod side;
     mod stratify;
+    mod tuples;
     mod workdir;
 }

@@ -32,7 +32,7 @@ golden! {
         same_id_twice semi_alone side slides two_keys;
     aggregate: before_1970 by_two_nulls duplicates epochs late long_epoch null_requests odd_epoch plays_only sets side slides;
     attribute: before_1970 duplicates late_impression lookback midnight models null_keys own_video same_id_twice sources
-        ties;
+        ties tuples_corrected tuples_rejected tuples_rewards;
     ingest: before_1970 future late rejected repeat_across_hours repeat_across_hours_reversed repeat_at_horizon
         repeat_chain repeat_exact repeat_inside repeat_inside_reversed repeat_outside repeat_outside_reversed side times;
     stratify: all duplicates negatives null_strata rules seed size split strata unit;

@@ -47,6 +47,12 @@ fn regions_merged_are_one_region() {
         assert!(dir.parts(&format!("again/{name}")) == merged, "{name}: again");
         assert!(dir.ok(&format!("merge {a} {b} {c} --out merged/{name}")).err.contains("up to date"));
     }
+    for (other, code) in [("nowhere", 66), ("raw/plays.jsonl", 66), ("merged/plays", 2)] {
+        for archives in [format!("merged/impressions {other}"), format!("{other} merged/impressions")] {
+            let ran = dir.run(&format!("merge {archives} --schema impressions --out wrong"));
+            assert_eq!(ran.code, Some(code), "{archives}: {}", ran.err);
+        }
+    }
     for command in ["attribute --model last,linear", "join --type full", "aggregate"] {
         let [whole, merged] = ["whole", "merged"].map(|archive| {
             let out = format!("{archive}-{}", command.split(' ').next().unwrap());

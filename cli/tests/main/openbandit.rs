@@ -89,3 +89,66 @@ fn counts_of_a_foreign_log_are_those_of_an_independent_count() {
         .collect();
     assert_eq!(dir.rows("counts"), expected);
 }
+
+/// What the propensity is said to be, of another policy than the uniform one.
+const PROPENSITY: &str = "case when item_id < 4 then 0.25 when item_id = 7 then 1 else 0.125 end";
+
+fn propensity(row: &Shown) -> f64 {
+    match row.item {
+        0..4 => 0.25,
+        7 => 1.0,
+        _ => 0.125,
+    }
+}
+
+/// Take rate, replay, IPS and SNIPS by their definitions, of a policy that gives the logged actions these probabilities.
+fn estimates(rows: &[&Shown], probability: impl Fn(&Shown) -> f64) -> [Option<f64>; 4] {
+    let sum = |term: &dyn Fn(&Shown) -> f64| rows.iter().map(|row| term(row)).sum::<f64>();
+    let reward = |row: &Shown| f64::from(u8::from(row.click));
+    let weight = |row: &Shown| probability(row) / propensity(row);
+    let n = rows.len() as f64;
+    let (matched, weights) = (sum(&probability), sum(&weight));
+    let earned = sum(&|row| weight(row) * reward(row));
+    let matches = matched > 0.0;
+    [
+        Some(sum(&reward) / n),
+        matches.then(|| sum(&|row| probability(row) * reward(row)) / matched),
+        matches.then_some(earned / n),
+        matches.then_some(earned / weights),
+    ]
+}
+
+#[test]
+fn policies_over_a_foreign_log_earn_what_an_independent_computation_says() {
+    let dir = Workdir::new();
+    dir.write("log.csv", log());
+    ingest(&dir, "true", "archive/impressions");
+    ingest(&dir, "click = 1", "archive/plays");
+    let words = "attribute --in impressions=archive/impressions --in plays=archive/plays --by event_id --lookback 1h \
+                 --action item_id --slot position --report page.html --report page.json --out tuples";
+    let mut command = dir.command(words);
+    command.args(["--propensity", PROPENSITY, "--policy", "uniform=1.0/11", "--policy"]);
+    let ran = Ran::of(command.arg("even=case when action % 2 = 0 then 1 else 0 end").output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("policy even\n  slot"), "{}", ran.err);
+    assert!(dir.read("page.html").starts_with("<!DOCTYPE html>"));
+
+    let found: Value = serde_json::from_str(&dir.read("page.json")).unwrap();
+    let log: Vec<Shown> = shown().collect();
+    let policies: [(&str, fn(&Shown) -> f64); 3] =
+        [("logged", propensity), ("uniform", |_| 1.0 / 11.0), ("even", |row| f64::from(u8::from(row.item % 2 == 0)))];
+    for (at, (name, probability)) in policies.into_iter().enumerate() {
+        let found = &found["policies"][at];
+        assert_eq!(found["policy"], name);
+        for slot in 0..=3 {
+            let of = if slot == 0 { &found["overall"] } else { &found["slots"][slot - 1] };
+            let rows: Vec<&Shown> = log.iter().filter(|row| slot == 0 || row.position == slot).collect();
+            assert_eq!(of["rows"], rows.len(), "{of}");
+            let names = ["take_rate", "replay", "ips", "snips"];
+            for (name, expected) in names.into_iter().zip(estimates(&rows, probability)) {
+                let (found, expected) = (of[name]["value"].as_f64().unwrap(), expected.unwrap());
+                assert!((found - expected).abs() < 1e-9, "{name}: {found} and not {expected}");
+            }
+        }
+    }
+}

@@ -116,6 +116,26 @@ fn rules_that_cannot_be_met_are_named_and_nothing_is_written() {
 }
 
 #[test]
+fn what_a_sample_cannot_be_is_refused() {
+    let dir = made();
+    dir.write("positive.toml", "[[rule]]\nstrata = ['country']\n[negatives]\npositive = 'rank'\nper_positive = 1\n");
+    dir.write("window.toml", "size = 9\n[[rule]]\nstrata = ['row_number() over () % 3']\nmax_each = 9\n");
+    dir.write("query.toml", "size = 9\n[[rule]]\nstrata = ['(select 1)']\nmax_each = 9\n");
+    for (flags, code, why) in [
+        ("--rules positive.toml", 78, "true or false"),
+        ("--rules window.toml", 78, "window"),
+        ("--rules query.toml", 78, "asks a query"),
+        ("--size 9 --approx --unit profile_id", 2, "--approx"),
+    ] {
+        let ran = dir.run(&format!("stratify --in archive {flags} --out out"));
+        assert!(ran.code == Some(code) && ran.err.contains(why), "{flags}: {:?} {}", ran.code, ran.err);
+    }
+    dir.ok("stratify --in archive --size 90 --strata coalesce(country,'x'),device --out sample");
+    let again = dir.run("stratify --in sample --size 9 --out again");
+    assert!(again.code == Some(2) && again.err.contains("weight"), "{}", again.err);
+}
+
+#[test]
 fn weights_give_back_the_whole() {
     let dir = made();
     dir.write("rules.toml", "[[rule]]\nstrata = ['country']\n[negatives]\npositive = 'rank = 1'\nper_positive = 3\n");

@@ -60,7 +60,7 @@ pub fn policy_page(title: &str, policies: &[PolicyEstimates]) -> Page {
     sections.push(Section::Heading("How many rows each estimate rests on".to_owned()));
     sections.push(Section::Bars(sample_sizes(policies)));
     sections.push(Section::Heading("Tables".to_owned()));
-    sections.extend(policies.iter().map(|of| Section::Table(table(of))));
+    sections.extend(policies.iter().map(|of| Section::Table(policy_table(of))));
     sections.push(Section::Heading("What the estimates mean".to_owned()));
     sections.push(Section::Terms(terms.into()));
     Page { title: title.to_owned(), sections }
@@ -123,7 +123,8 @@ fn sample_sizes(policies: &[PolicyEstimates]) -> Bars {
     }
 }
 
-fn table(of: &PolicyEstimates) -> Table {
+/// The estimates of one policy, in all and by slot.
+pub fn policy_table(of: &PolicyEstimates) -> Table {
     let overall = ("all", &of.overall);
     let slots = of.slots.iter().map(|slot| (slot.slot.as_str(), &slot.estimates));
     let columns = ["slot", "rows", "matched", "effective", "take rate", "replay", "IPS", "SNIPS"];

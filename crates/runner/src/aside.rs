@@ -1,14 +1,20 @@
 //! Rows that f never sees, kept with where they came from and why: late and rejected.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{
-    ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::json::LineDelimitedWriter;
 use connector::{Rejected, position_fields};
+use journal::{Epoch, Publish};
+use scan::REASON;
+
+use crate::files::write_parquet;
 
 /// A row that is late says so beside its columns.
 pub(crate) fn late(rows: &RecordBatch) -> Result<RecordBatch> {
@@ -43,30 +49,64 @@ pub(crate) fn rejected(rows: &[Rejected]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(rejected_schema(), columns)?)
 }
 
-/// Decoded rows that are rejected all the same: their raw form is their JSON.
-pub(crate) fn future(rows: &RecordBatch, time: &str) -> Result<Vec<Rejected>> {
+/// Decoded rows that are rejected all the same, for the reason that `reason` gives of each by its number: their raw form
+/// is their JSON.
+fn decoded(rows: &RecordBatch, reason: impl Fn(usize) -> String) -> Result<Vec<Rejected>> {
     let visible: Vec<usize> =
         (0..rows.num_columns()).filter(|column| !rows.schema().field(*column).name().starts_with('_')).collect();
     let visible = rows.project(&visible)?;
     let column = |name: &str| rows.column_by_name(name);
+    let arrived = column("_arrived_at").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    let partition = column("_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
+    let offset = column("_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let topic = column("_topic").and_then(|column| column.as_string_view_opt());
     let one = |row: usize| {
         let mut writer = LineDelimitedWriter::new(Vec::new());
         writer.write(&visible.slice(row, 1))?;
         writer.finish()?;
-        let arrived = column("_arrived_at").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-        let partition = column("_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
-        let offset = column("_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let topic = column("_topic").and_then(|column| column.as_string_view_opt());
         Ok(Rejected {
             topic: topic.map_or_else(String::new, |topic| topic.value(row).to_owned()),
             partition: partition.map_or(0, |partition| partition.value(row)),
             offset: offset.map_or(0, |offset| offset.value(row)),
-            arrived_at: arrived
-                .filter(|arrived| arrow::array::Array::is_valid(arrived, row))
-                .map(|arrived| arrived.value(row)),
-            reason: format!("future_time: {time} is further ahead of its arrival than --max-future allows"),
+            arrived_at: arrived.filter(|arrived| arrived.is_valid(row)).map(|arrived| arrived.value(row)),
+            reason: reason(row),
             raw: writer.into_inner().trim_ascii_end().to_vec(),
         })
     };
     (0..rows.num_rows()).map(one).collect()
+}
+
+/// Rows that are too far ahead of their arrival.
+pub(crate) fn future(rows: &RecordBatch, time: &str) -> Result<Vec<Rejected>> {
+    decoded(rows, |_| format!("future_time: {time} is further ahead of its arrival than --max-future allows"))
+}
+
+/// Rows that f refused.
+pub(crate) fn refused(rows: &[RecordBatch]) -> Result<RecordBatch> {
+    let mut all = Vec::new();
+    for rows in rows {
+        let reasons = rows.column_by_name(REASON).and_then(|column| column.as_string_view_opt());
+        all.extend(decoded(rows, |row| reasons.map_or_else(String::new, |reasons| reasons.value(row).to_owned()))?);
+    }
+    rejected(&all)
+}
+
+/// Writes rows that f refused where an epoch will publish them, and says how many.
+pub(crate) fn keep_refused(
+    root: &Path,
+    place: &str,
+    stage: &str,
+    rows: &[RecordBatch],
+    epoch: &mut Epoch,
+) -> Result<u64> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let rows = refused(rows)?;
+    let name = format!("{:010}-{}", epoch.number, epoch.token);
+    let staged = format!("{stage}/{name}-rejected-{}.parquet", place.replace(['/', '='], "-"));
+    let sum = write_parquet(&root.join(&staged), &rows.schema(), &[], std::slice::from_ref(&rows))?;
+    let path = format!("{place}/{name}.parquet");
+    epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
+    Ok(rows.num_rows() as u64)
 }

@@ -16,6 +16,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::advance::advance;
+use crate::aside::keep_refused;
 use crate::commit::token;
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
@@ -59,6 +60,8 @@ pub struct Range {
     pub to: Hour,
     /// Take hours that are not there, or not sealed, as they are.
     pub allow_incomplete: bool,
+    /// It is all that there is, and nobody asked for these hours: one that is not there has no events.
+    pub whole: bool,
     /// Write hours again that are up to date.
     pub force: bool,
 }
@@ -149,10 +152,11 @@ impl Listed {
         let inside = || Hour::range(range.from..range.to);
         if !range.allow_incomplete {
             let missing: Vec<Hour> = inside().filter(|hour| !hours.contains_key(hour)).collect();
-            if !missing.is_empty() {
+            if !missing.is_empty() && !range.whole {
                 return Err(MissingInput::Missing { root: root.to_string(), hours: missing }.into());
             }
-            let unsealed: Vec<Hour> = inside().filter(|hour| !hours[hour].sealed).collect();
+            let unsealed: Vec<Hour> =
+                inside().filter(|hour| hours.get(hour).is_some_and(|hour| !hour.sealed)).collect();
             if !unsealed.is_empty() && seals(&root).await? {
                 return Err(MissingInput::Unsealed { root: root.to_string(), hours: unsealed }.into());
             }
@@ -305,15 +309,21 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
             hours.add_within(&rows, first, last)?;
         }
     }
+    let mut refused: BTreeMap<String, Hours> = BTreeMap::new();
+    for (name, rows) in stepped.refused {
+        let hours = refused.entry(name).or_default();
+        rows.iter().try_for_each(|rows| hours.add_within(rows, first, last))?;
+    }
     let permits = Arc::new(tokio::sync::Semaphore::new(limits.threads.max(1)));
     let mut committing = tokio::task::JoinSet::new();
     for hour in hours {
-        let rows = outputs.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect();
+        let rows = take(&mut outputs, hour);
+        let refused = take(&mut refused, hour);
         let (job, listed, chosen) = (job.clone(), listed.clone(), chosen.clone());
         let permit = permits.clone().acquire_owned().await?;
         committing.spawn(async move {
             let _permit = permit;
-            commit(&job, &listed, hour, rows, chosen.as_deref()).await
+            commit(&job, &listed, hour, rows, refused, chosen.as_deref()).await
         });
     }
     let (mut report, mut ids) = (Report::default(), Ids::default());
@@ -328,6 +338,11 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
         report.sample = Some(manifest);
     }
     Ok(report)
+}
+
+/// Takes the rows of an hour out, by name.
+fn take(of: &mut BTreeMap<String, Hours>, hour: Hour) -> BTreeMap<String, Vec<RecordBatch>> {
+    of.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect()
 }
 
 /// Compares the files of sealed hours with what their `_SUCCESS` says: Parquet itself takes many a flipped bit for data.
@@ -362,6 +377,7 @@ async fn commit(
     listed: &[Listed],
     hour: Hour,
     mut rows: BTreeMap<String, Vec<RecordBatch>>,
+    refused: BTreeMap<String, Vec<RecordBatch>>,
     chosen: Option<&Chosen>,
 ) -> Result<(Report, Ids)> {
     let chain = PathBuf::from(format!("_rescan/journal/batch-{hour}"));
@@ -370,6 +386,13 @@ async fn commit(
     let sides = job.sides.iter().map(SideInput::facts).collect();
     let mut epoch = Epoch { number, token: token.clone(), sides, ..Epoch::default() };
     let mut ledger = read_rows(listed, hour).await?;
+    for (input, rows) in &refused {
+        let place = format!("_rescan/rejected/{input}/{}", hour.path());
+        epoch.remove.extend(superseded(job, &place, None).await?);
+        let count = keep_refused(&job.out, &place, journal.stage(), rows, &mut epoch)?;
+        let ledger = ledger.entry(input.clone()).or_default();
+        (ledger.accepted, ledger.rejected) = (ledger.accepted.saturating_sub(count), ledger.rejected + count);
+    }
     let (mut report, mut ids) = (Report::default(), Ids::default());
     for output in job.scan.outputs() {
         let rows = rows.remove(&output.name).unwrap_or_default();

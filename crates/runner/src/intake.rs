@@ -200,6 +200,15 @@ impl Intake {
         self.sides.iter().map(SideInput::facts).collect()
     }
 
+    /// Sends rows aside that f refused, and says how many.
+    pub(crate) fn reject(&mut self, input: &str, rows: &[RecordBatch]) -> Result<u64> {
+        let rejected = aside::refused(rows)?;
+        let count = rejected.num_rows() as u64;
+        self.ledger.entry(input.to_owned()).or_default().rejected += count;
+        self.aside.entry(("rejected", input.to_owned())).or_default().push(rejected);
+        Ok(count)
+    }
+
     /// What an epoch records of each source partition; the next epoch's begins here.
     pub(crate) fn facts(&mut self) -> Result<BTreeMap<String, SourceFacts>> {
         let delay = self.policy.watermark_delay;

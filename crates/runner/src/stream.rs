@@ -142,7 +142,11 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             let state = std::mem::take(&mut self.state);
             let (state, stepped) = advance(&self.job.scan, state, Batch::Rows(gathered.rows), self.job.limits).await?;
             self.state = state;
-            self.merged.extend(account(&gathered.fed, &stepped.merged)?);
+            let mut fed = gathered.fed;
+            for (input, rows) in stepped.refused.iter().filter(|(_, rows)| !rows.is_empty()) {
+                *fed.entry(input.clone()).or_default() -= self.intake.reject(input, rows)?;
+            }
+            self.merged.extend(account(&fed, &stepped.merged)?);
             self.snapshot.add(stepped.deltas);
             for (name, mut rows) in stepped.outputs {
                 while let Some(rows) = rows.try_next().await? {

@@ -2,6 +2,7 @@
 //! line and the reason.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -11,7 +12,9 @@ use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as PlannerStatement;
-use datafusion::sql::sqlparser::ast::{CommentObject, CreateTable, Expr, Query, SelectItem, SetExpr, Statement};
+use datafusion::sql::sqlparser::ast::{
+    CommentObject, CreateTable, Expr, Query, SelectItem, SetExpr, Statement, visit_expressions,
+};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -20,6 +23,7 @@ use crate::binding::{Binding, TIME, canonical};
 use crate::clause::Clauses;
 use crate::contract::breach;
 use crate::expand::{Names, Relation, named};
+use crate::refuse::Refusal;
 use crate::script::{Script, ScriptError, Stated};
 use crate::slot::{Slot, SlotTable};
 use crate::table::Layout;
@@ -40,6 +44,8 @@ pub struct Input {
     pub before: i64,
     /// And beyond its end.
     pub after: i64,
+    /// Which of its rows f refuses.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 /// An output of f.
@@ -102,7 +108,15 @@ fn expressions(script: &Script, binding: &Binding) -> Bind<BTreeMap<String, Vec<
                 parser.expect_token(&Token::EOF)?;
                 Ok(expr)
             });
-            parsed.map_err(|e| script.error(1, format!("{text:?} is no expression: {e}")))
+            let parsed = parsed.map_err(|e| script.error(1, format!("{text:?} is no expression: {e}")))?;
+            let query = visit_expressions(&parsed, |expr| match expr {
+                Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            });
+            if query.is_break() {
+                return Err(script.error(1, format!("{text:?} asks a query: an expression is about one row")));
+            }
+            Ok(parsed)
         };
         Ok((name.clone(), texts.iter().map(parse).collect::<Result<_, _>>()?))
     };

@@ -18,6 +18,8 @@ pub(crate) struct Clauses {
     pub before: Option<Expr>,
     /// How far after that hour's end.
     pub after: Option<Expr>,
+    /// Of an input: why f does not take a row; null where it does.
+    pub reject: Option<Expr>,
     /// Lattices of state columns: `(column, lattice)`.
     pub merge: Vec<(String, String)>,
     /// Of two output rows with one key the one stands that is greater in these columns.
@@ -51,6 +53,7 @@ impl Clauses {
             "keep" => self.keep = Some(parser.parse_expr()?),
             "before" => self.before = Some(parser.parse_expr()?),
             "after" => self.after = Some(parser.parse_expr()?),
+            "reject" => self.reject = Some(parser.parse_expr()?),
             "greatest" => self.greatest = columns(parser)?,
             "group" => self.group = columns(parser)?,
             "merge" => {
@@ -63,7 +66,7 @@ impl Clauses {
             }
             other => {
                 return Err(ParserError::ParserError(format!(
-                    "{other} is no clause: key, time, keep, before, after, merge, greatest, group are"
+                    "{other} is no clause: key, time, keep, before, after, reject, merge, greatest, group are"
                 )));
             }
         }

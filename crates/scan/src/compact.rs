@@ -1,6 +1,6 @@
 //! From changed rows to the rows that stand: one a key, sorted by key.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, make_array};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
@@ -42,7 +42,7 @@ impl Output {
         let visible: Vec<usize> = visible.collect::<Result<_, _>>()?;
         let rows: Vec<RecordBatch> = rows.iter().map(|rows| rows.project(&visible)).collect::<Result<_, _>>()?;
         let rows: Vec<&RecordBatch> = rows.iter().collect();
-        let pieces = standing.chunks(PIECE_ROWS).map(|piece| Ok(interleave_record_batch(&rows, piece)?));
+        let pieces = standing.chunks(PIECE_ROWS).map(|piece| plain(&interleave_record_batch(&rows, piece)?));
         pieces.collect()
     }
 
@@ -113,6 +113,17 @@ impl Output {
         });
         Ok(strongest.collect())
     }
+}
+
+/// Without the validity of columns that have no nulls: a file would tell that a row which does not stand had one.
+fn plain(rows: &RecordBatch) -> Result<RecordBatch> {
+    let columns = rows.columns().iter().map(|column| {
+        if column.nulls().is_none() || column.null_count() > 0 {
+            return Ok(column.clone());
+        }
+        Ok(make_array(column.to_data().into_builder().nulls(None).build()?))
+    });
+    Ok(RecordBatch::try_new(rows.schema(), columns.collect::<Result<_>>()?)?)
 }
 
 /// Row numbers in the order of their keys. Most comparisons are decided by the first bytes, held beside the number.

@@ -19,6 +19,10 @@ pub(crate) type Breach = (String, String);
 pub(crate) fn breach(plan: &LogicalPlan) -> Result<Option<Breach>> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Window(_) = node {
+            found =
+                Some(("over".to_owned(), "a window sees the rows of one batch, and not those of others".to_owned()));
+        }
         if let LogicalPlan::Limit(_) = node {
             found = Some(("limit".to_owned(), "which rows it keeps depends on their order".to_owned()));
         }

@@ -12,6 +12,7 @@ use crate::binding::TIME;
 use crate::clause::Clauses;
 use crate::expand::Relation;
 use crate::lattice::Lattice;
+use crate::refuse::Refusal;
 use crate::script::{Script, ScriptError};
 use crate::table::Layout;
 
@@ -53,8 +54,15 @@ impl Binder<'_> {
             time: schema.field(self.position(table, &schema, &time)?).name().clone(),
             before: self.interval(table, clauses.before)?,
             after: self.interval(table, clauses.after)?,
+            refusal: clauses.reject.map(|reject| self.refusal(table, reject, &schema)).transpose()?,
             schema,
         })
+    }
+
+    fn refusal(&self, table: &str, mut reject: Expr, schema: &SchemaRef) -> Bind<Refusal> {
+        self.names.expand(&mut reject);
+        let refusal = Refusal::new(self.context, &reject.to_string(), schema);
+        refusal.map_err(|e| self.script.error(self.lines[table], format!("reject of {table}: {}", e.strip_backtrace())))
     }
 
     fn layout(&self, table: &str, schema: SchemaRef) -> Bind<Layout> {

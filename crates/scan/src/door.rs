@@ -102,6 +102,6 @@ impl Door {
         let plan = reset_plan_states(self.plan.clone())?;
         let rows = datafusion::physical_plan::collect(plan, Arc::new(context)).await?;
         let schema: Arc<Schema> = self.plan.schema();
-        crate::scan::conform(&concat_batches(&schema, &rows)?, &self.schema)
+        crate::conform::conform(&concat_batches(&schema, &rows)?, &self.schema)
     }
 }

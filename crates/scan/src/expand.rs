@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query,
-    Select, SelectItem, SetExpr, SetQuantifier, TableFactor, TableWithJoins, Value, visit_expressions_mut,
+    Select, SelectItem, SetExpr, SetQuantifier, TableFactor, TableWithJoins, Value, VisitMut, visit_expressions_mut,
 };
 
 /// Columns of a table or view, and which of them form rows: `impression` stands for all `impression_*`.
@@ -70,11 +70,16 @@ impl Names {
 
     /// Expands a query in place and says what it selects.
     pub(crate) fn query(&self, query: &mut Query) -> Expanded<Relation> {
-        let _ = visit_expressions_mut(query, |expr| {
+        self.expand(query);
+        self.tree(query)
+    }
+
+    /// Expands the expressions of a query, or one alone, in place.
+    pub(crate) fn expand(&self, within: &mut impl VisitMut) {
+        let _ = visit_expressions_mut(within, |expr| {
             self.expression(expr);
             ControlFlow::<()>::Continue(())
         });
-        self.tree(query)
     }
 
     fn expression(&self, expr: &mut Expr) {

@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
-use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
@@ -16,7 +13,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{EmptyRelation, LogicalPlan, LogicalPlanBuilder, cast as cast_expr, col, lit};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
@@ -26,8 +23,10 @@ use datafusion::sql::sqlparser::ast::Query;
 use crate::bind::{Bound, Input, Output, bind, register_schemas, register_view};
 use crate::binding::Binding;
 use crate::bottom::{bottom, bottom_edge};
+use crate::conform::{conform, conforming, nothing};
 use crate::credits::{credits, sources};
 use crate::functions::{id_count, id_set};
+use crate::items::items;
 use crate::lattice::{Detail, Lattice};
 use crate::lookup_rule::KeyLookupRule;
 use crate::script::{Script, ScriptError};
@@ -62,6 +61,9 @@ pub struct Stepped {
     pub outputs: BTreeMap<String, SendableRecordBatchStream>,
     /// The rows that were merged into each table of state: merging them again, in any order, makes the same state.
     pub deltas: BTreeMap<String, Vec<RecordBatch>>,
+    /// The rows of each input that f refused, as they came; the last two columns are [`REASON`](crate::REASON) and
+    /// `_time`.
+    pub refused: BTreeMap<String, Vec<RecordBatch>>,
     /// What the merges did.
     pub merged: BTreeMap<String, Merged>,
     /// Over tables, where state stays empty: what those tables of it would be that outputs read after the merge, and
@@ -170,10 +172,12 @@ impl Scan {
     }
 
     async fn step_rows(&self, state: State, mut rows: BTreeMap<String, Vec<RecordBatch>>) -> Result<(State, Stepped)> {
+        let mut refused = BTreeMap::new();
         for input in &self.inputs {
             let batches = rows.remove(&input.name).unwrap_or_default();
-            let batches = batches.iter().map(|batch| conform(batch, &input.schema)).collect::<Result<_>>()?;
+            let (batches, aside) = input.take(&batches)?;
             rows.insert(input.name.clone(), batches);
+            refused.insert(input.name.clone(), aside);
         }
         let filling = Arc::new(Filling { batch: rows, state, next: BTreeMap::new() });
         let mut deltas = BTreeMap::new();
@@ -186,11 +190,11 @@ impl Scan {
             deltas.insert(name.clone(), rows);
         }
         let mut outputs = self.run_outputs(&filling, false).await?;
-        let mut filling = unshare(filling)?;
+        let mut filling = unshare(filling).await?;
         let merged = self.merge(&mut filling, &deltas)?;
         let filling = Arc::new(filling);
         outputs.extend(self.run_outputs(&filling, true).await?);
-        Ok((unshare(filling)?.state, Stepped { outputs, deltas, merged, next: BTreeMap::new() }))
+        Ok((unshare(filling).await?.state, Stepped { outputs, deltas, refused, merged, next: BTreeMap::new() }))
     }
 
     async fn run(&self, plan: &Arc<dyn ExecutionPlan>, filling: &Arc<Filling>) -> Result<Vec<RecordBatch>> {
@@ -248,9 +252,15 @@ impl Scan {
         let context =
             session(&table_config(limits.threads), None, runtime(limits.memory)?, self.approximate, Detail::Summary);
         register_schemas(&context)?;
+        let mut refused = BTreeMap::new();
         for input in &self.inputs {
-            let tables = tables.remove(&input.name).unwrap_or_default().into_iter();
-            let plans = tables.map(|table| conforming(&context, table, &input.schema)).collect::<Result<Vec<_>>>()?;
+            let tables = tables.remove(&input.name).unwrap_or_default();
+            let mut plans = Vec::new();
+            let aside: &mut Vec<RecordBatch> = refused.entry(input.name.clone()).or_default();
+            for table in tables {
+                aside.extend(input.refused(&context, table.clone()).await?);
+                plans.push(input.taken(conforming(&context, table, &input.schema)?)?);
+            }
             let union = |all, plan| LogicalPlanBuilder::from(all).union(plan)?.build();
             let mut plans = plans.into_iter();
             let plan = match plans.next() {
@@ -280,7 +290,7 @@ impl Scan {
             let plan = plan(&context, &format!("timed.{}", output.name)).await?;
             outputs.insert(output.name.clone(), execute_stream(plan, context.task_ctx())?);
         }
-        Ok(Stepped { outputs, deltas: BTreeMap::new(), merged: BTreeMap::new(), next })
+        Ok(Stepped { outputs, deltas: BTreeMap::new(), refused, merged: BTreeMap::new(), next })
     }
 }
 
@@ -293,9 +303,20 @@ impl Scan {
     }
 }
 
-/// Takes back what a step's plans shared; they are all dropped by then.
-fn unshare(filling: Arc<Filling>) -> Result<Filling> {
-    Arc::try_unwrap(filling).map_err(|_| DataFusionError::Internal("a plan outlived its step".to_owned()))
+/// How often other tasks get their turn before a plan that lives on is a bug.
+const TURNS: usize = 10_000_000;
+
+/// Takes back what a step's plans shared. A join that needs no more of one side drops the tasks that read it, and those
+/// end at their next turn.
+async fn unshare(mut filling: Arc<Filling>) -> Result<Filling> {
+    for _ in 0..TURNS {
+        match Arc::try_unwrap(filling) {
+            Ok(filling) => return Ok(filling),
+            Err(shared) => filling = shared,
+        }
+        tokio::task::yield_now().await;
+    }
+    Err(DataFusionError::Internal("a plan outlived its step".to_owned()))
 }
 
 /// Templates have no dynamic filters: after a reset their scans would keep the old ones and drop rows silently.
@@ -345,7 +366,7 @@ fn session(
     context.register_udf(credits());
     context.register_udf(sources());
     context.register_udaf(bottom());
-    for function in [bottom_edge(), unit_hash(), cell(), split()] {
+    for function in [bottom_edge(), unit_hash(), cell(), split(), items()] {
         context.register_udf(function);
     }
     context.register_udaf(text_set());
@@ -359,38 +380,4 @@ async fn plan(context: &SessionContext, view: &str) -> Result<Arc<dyn ExecutionP
 
 fn register(context: &SessionContext, name: &str, plan: LogicalPlan) -> Result<()> {
     context.register_table(TableReference::parse_str(name), Arc::new(ViewTable::new(plan, None))).map(|_| ())
-}
-
-/// A table without rows, which the optimiser prunes with everything that hangs on it.
-fn nothing(schema: &SchemaRef) -> Result<LogicalPlan> {
-    let schema = Arc::new(DFSchema::try_from(schema.as_ref().clone())?);
-    Ok(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema }))
-}
-
-/// A table as the script sees it: its columns, in its types.
-fn conforming(context: &SessionContext, table: Arc<dyn TableProvider>, schema: &SchemaRef) -> Result<LogicalPlan> {
-    let given = table.schema();
-    let scan = context.read_table(table)?.into_unoptimized_plan();
-    let columns = schema.fields().iter().map(|field| {
-        let column = col(datafusion::common::Column::from_name(field.name()));
-        let (name, kind) = (field.name(), field.data_type());
-        match given.field_with_name(name) {
-            Ok(given) if given.data_type() == kind => column,
-            Ok(_) => cast_expr(column, kind.clone()).alias(name),
-            // Only positions may be missing: a table says of them what it knows.
-            Err(_) => cast_expr(lit(ScalarValue::Null), kind.clone()).alias(name),
-        }
-    });
-    LogicalPlanBuilder::from(scan).project(columns)?.build()
-}
-
-/// Rows as a table sees them: its columns by name, in its types.
-pub(crate) fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = schema.fields().iter().map(|field| {
-        let column = rows.column_by_name(field.name());
-        let column =
-            column.ok_or_else(|| DataFusionError::Execution(format!("rows have no column {}", field.name())))?;
-        if column.data_type() == field.data_type() { Ok(column.clone()) } else { Ok(cast(column, field.data_type())?) }
-    });
-    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)?)
 }

@@ -55,7 +55,12 @@ impl ScalarUDFImpl for Function {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
+        if let (Kind::Cell, Some(positive)) = (self.kind, args.first())
+            && *positive != DataType::Boolean
+        {
+            return Err(DataFusionError::Plan(format!("what is positive is true or false, and not {positive}")));
+        }
         Ok(if self.kind == Kind::Hash { DataType::UInt64 } else { DataType::Utf8View })
     }
 

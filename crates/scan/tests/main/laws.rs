@@ -57,6 +57,7 @@ async fn jobs() -> Vec<Job> {
     jobs.push(job("attribute", attribute, pair, schema(), &models, &[("subject", &["country", "video_id"])]).await);
     let params = [("lookback", Literal::Interval(60 * MINUTE))];
     jobs.push(job("attribute within", attribute, pair, schema(), &params, &[("subject", &["country"])]).await);
+    jobs.push(tuples().await);
     let ingest = &script("ingest");
     jobs.push(job("ingest", ingest, &["events"], positioned(), &[], &[]).await);
     jobs.push(sample("stratify", "max_size = 6\n[[rule]]\nstrata = ['country']\nmax_each = 2", "event_id").await);
@@ -64,6 +65,28 @@ async fn jobs() -> Vec<Job> {
     jobs.push(sample("stratify negatives", negatives, "event_id").await);
     jobs.push(sample("stratify units", "max_size = 3", "request_id").await);
     jobs
+}
+
+async fn tuples() -> Job {
+    let expressions = [
+        ("action", "video_id"),
+        ("slot", "row"),
+        ("propensity", "0.3 * video_id"),
+        ("action_set", "case when country = 'DE' then '1|2' end"),
+    ];
+    let expressions = expressions.map(|(name, sql)| (name.to_owned(), vec![sql.to_owned()]));
+    let columns = [("subject", vec!["country"]), ("context", vec!["country", "video_id"])];
+    let columns = columns.map(|(name, list)| (name.to_owned(), list.into_iter().map(str::to_owned).collect()));
+    let binding = Binding {
+        inputs: ["impressions", "plays"].map(|input| (input.to_owned(), schema())).into(),
+        columns: columns.into(),
+        expressions: expressions.into(),
+        params: BTreeMap::from([("lookback".to_owned(), Literal::Interval(60 * MINUTE))]),
+        approximate: false,
+    };
+    let script = Script::parse("tuples", &script("tuples")).unwrap();
+    let scan = Scan::new(&script, &binding).await.unwrap_or_else(|e| panic!("{e}"));
+    Job { name: "tuples".to_owned(), scan, inputs: &["impressions", "plays"], schema: schema(), sampling: None }
 }
 
 async fn sample(name: &str, rules: &str, unit: &str) -> Job {
@@ -291,7 +314,7 @@ fn merge_of_outputs() {
     law("merge of outputs", async |job, events, _| {
         let region = |event: &Event| match job.name.as_str() {
             "ingest" | "stratify" | "stratify negatives" => event.event_id.bytes().last(),
-            "join on two" | "attribute" | "attribute within" => {
+            "join on two" | "attribute" | "attribute within" | "tuples" => {
                 event.country.as_ref().and_then(|name| name.bytes().last())
             }
             name if name.starts_with("join") => event.request_id.as_ref().and_then(|id| id.bytes().last()),

@@ -71,3 +71,16 @@ async fn an_output_without_key_is_refused() {
     let error = refusal(&format!("{HEAD}create view output.o as select * from batch.events;")).await;
     assert!(error.contains("output.o has no time") || error.contains("output.o has no key"), "{error}");
 }
+
+#[tokio::test]
+async fn a_reject_that_could_not_be_repeated_is_refused() {
+    for (reject, reason) in
+        [("case when nope then ''x'' end", "nope"), ("cast(random() as text)", "random is not for scripts")]
+    {
+        let table = "create table batch.events (event_id text, ts timestamp)";
+        let comment = format!("comment on table batch.events is 'time ts, reject {reject}'");
+        let error =
+            refusal(&format!("{table};\n{comment};\ncreate view output.o as select * from batch.events;{TAIL}")).await;
+        assert!(error.starts_with("mine.sql, line 1: reject of batch.events: ") && error.contains(reason), "{error}");
+    }
+}

@@ -1,0 +1,98 @@
+//! `attribute --report`: what other policies would have earned, from the tuples that are sealed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use connector::{Location, SourceError, list, read, schema_of};
+use futures::TryStreamExt;
+use journal::replace;
+use report::{Estimator, Logged, PolicyEstimates, policy_page};
+use scan::Door;
+use serde_json::json;
+
+use crate::exit::Usage;
+
+/// Target policies, and where what is said of them goes.
+#[derive(Debug)]
+pub struct Policies {
+    /// By name: SQL over the columns of the tuples, the probability with which the policy takes the action of a row.
+    pub policies: Vec<(String, String)>,
+    /// Files, HTML or JSON by their names.
+    pub files: Vec<PathBuf>,
+}
+
+impl Policies {
+    /// Refuses a file whose name does not say what it is to be.
+    pub fn new(policies: Vec<(String, String)>, files: Vec<PathBuf>) -> Result<Policies> {
+        let known = |file: &PathBuf| file.extension().is_some_and(|end| end == "html" || end == "json");
+        match files.iter().find(|file| !known(file)) {
+            Some(file) => Err(Usage(format!("--report {} is neither FILE.html nor FILE.json", file.display())).into()),
+            None => Ok(Policies { policies, files }),
+        }
+    }
+
+    /// Estimates from all sealed hours of an output, and writes the files.
+    pub async fn report(&self, out: &Path) -> Result<Vec<PolicyEstimates>> {
+        let estimates = self.estimates(out).await?;
+        for file in &self.files {
+            let text = match file.extension() {
+                Some(end) if end == "json" => format!("{:#}\n", json!({ "policies": estimates })),
+                _ => policy_page(&format!("Policies over {}", out.display()), &estimates).html(),
+            };
+            replace(file, text.as_bytes()).with_context(|| format!("write --report {}", file.display()))?;
+        }
+        Ok(estimates)
+    }
+
+    async fn estimates(&self, out: &Path) -> Result<Vec<PolicyEstimates>> {
+        let root = Location::parse(&out.to_string_lossy(), &BTreeMap::new())?;
+        let sealed = list(&root, ..).await?.into_values().filter(|hour| hour.sealed);
+        let files: Vec<_> = sealed.flat_map(|hour| hour.files).collect();
+        let mut estimator = Estimator::new(self.policies.iter().map(|(name, _)| name.clone()));
+        if files.is_empty() {
+            return Ok(estimator.estimates());
+        }
+        let schema = schema_of(&root, &files).await?;
+        let mut doors = Vec::new();
+        for (name, sql) in &self.policies {
+            let select = format!("cast(({sql}) as double) as probability");
+            doors.push(Door::new(&schema, Some(&select), None).await.with_context(|| format!("policy {name}"))?);
+        }
+        for file in &files {
+            let mut pieces = read(&root, file).await?;
+            while let Some(rows) = pieces.try_next().await? {
+                for (policy, door) in doors.iter().enumerate() {
+                    let probabilities = door.pass(rows.clone()).await?;
+                    self.add(&mut estimator, policy, &rows, &probabilities)?;
+                }
+            }
+        }
+        Ok(estimator.estimates())
+    }
+
+    fn add(&self, estimator: &mut Estimator, policy: usize, rows: &RecordBatch, of: &RecordBatch) -> Result<()> {
+        let column = |name: &str| rows.column_by_name(name).with_context(|| format!("tuples have no column {name}"));
+        let slots = cast(column("slot")?, &DataType::Utf8View)?;
+        let slots = slots.as_string_view();
+        let number = |name: &str| Ok::<_, anyhow::Error>(column(name)?.as_primitive::<Float64Type>().values());
+        let (propensities, rewards) = (number("propensity")?, number("reward")?);
+        let probabilities = of.column(0).as_primitive::<Float64Type>();
+        for row in 0..rows.num_rows() {
+            let probability = probabilities.is_valid(row).then(|| probabilities.value(row));
+            let Some(probability) = probability.filter(|probability| (0.0..=1.0).contains(probability)) else {
+                let (name, sql) = &self.policies[policy];
+                let is = probability.map_or_else(|| "null".to_owned(), |probability| probability.to_string());
+                let what = format!("policy {name}: {sql} is {is} for a tuple, and not a probability in [0, 1]");
+                return Err(SourceError::BadData(format!("{what}: correct it, or give --policy {name}=SQL")).into());
+            };
+            let slot = if slots.is_valid(row) { slots.value(row) } else { "unknown" };
+            let (propensity, reward) = (propensities[row], rewards[row]);
+            estimator.add(&Logged { policy, slot, propensity, probability, reward })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! `attribute --tuples`: what is rejected, and what reports refuse.
+
+use serde_json::{Value, json};
+
+use super::workdir::{Workdir, parquet, walk};
+
+/// Three impressions, of which one has an impossible propensity and one an action outside its set; and a play.
+fn events() -> Workdir {
+    let dir = Workdir::new();
+    let impression = |id: &str, minute: u32, propensity: f64, set: &str| {
+        let row = json!({
+            "event_id": id, "ts": format!("2016-11-07T10:{minute:02}:00Z"), "request_id": id, "profile_id": 1,
+            "video_id": 1, "row": set, "rank": 1, "propensity": propensity,
+        });
+        format!("{row}\n")
+    };
+    let impressions =
+        [impression("good", 0, 0.5, "1|2"), impression("over", 1, 1.5, "1|2"), impression("outside", 2, 0.5, "2|3")];
+    dir.write("impressions.jsonl", impressions.concat());
+    let play = json!({ "event_id": "P", "ts": "2016-11-07T10:30:00Z", "profile_id": 1, "video_id": 1 });
+    dir.write("plays.jsonl", format!("{play}\n"));
+    for name in ["impressions", "plays"] {
+        dir.ok(&format!("ingest --in {name}.jsonl --schema {name} --out archive/{name}"));
+    }
+    dir
+}
+
+const STREAM: &str = "attribute --in impressions=impressions.jsonl --in plays=plays.jsonl --action-set row --json";
+const BATCH: &str = "attribute --in impressions=archive/impressions --in plays=archive/plays --action-set row --json";
+
+/// What became of the impressions, and those that were rejected, without when.
+fn rejected(dir: &Workdir, words: &str, out: &str) -> (Value, Vec<Value>) {
+    let ran = dir.ok(&format!("{words} --tuples --out {out}"));
+    let files = walk(&dir.path(&format!("{out}/_rescan/rejected")));
+    let mut rows: Vec<Value> = files.iter().flat_map(|file| parquet(file)).collect();
+    rows.iter_mut().for_each(|row| row["_arrived_at"] = Value::Null);
+    (ran.json()["ledger"]["impressions"].take(), rows)
+}
+
+#[test]
+fn batch_and_stream_reject_the_same_rows() {
+    let dir = events();
+    let stream = rejected(&dir, STREAM, "stream");
+    assert_eq!(rejected(&dir, BATCH, "batch"), stream);
+    assert_eq!(dir.parts("batch"), dir.parts("stream"));
+    assert_eq!((&stream.0["read"], &stream.0["accepted"], &stream.0["rejected"]), (&json!(3), &json!(1), &json!(2)));
+    let reasons: Vec<(&Value, &Value)> = stream.1.iter().map(|row| (&row["_offset"], &row["reason"])).collect();
+    let (over, outside) = (json!("propensity: it is not in (0, 1]"), json!("action: it is not in the action set"));
+    assert_eq!(reasons, [(&json!(1), &over), (&json!(2), &outside)]);
+    // An hour that is made again keeps its rejected rows once.
+    assert_eq!(rejected(&dir, &format!("{BATCH} --force"), "batch"), stream);
+}
+
+#[test]
+fn what_is_no_probability_is_refused_by_its_policy() {
+    let dir = events();
+    for (policy, is) in [("twice=2.0*propensity+0.5", "1.5"), ("none=null", "null")] {
+        let ran = dir.run(&format!("{STREAM} --policy {policy} --out tuples"));
+        let name = policy.split('=').next().unwrap();
+        assert_eq!(ran.code, Some(65), "{}", ran.err);
+        assert!(
+            ran.err.contains(&format!("policy {name}: ")) && ran.err.contains(&format!(" is {is} ")),
+            "{}",
+            ran.err
+        );
+    }
+    let ran = dir.run(&format!("{STREAM} --report page.pdf --out tuples"));
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    let ran = dir.run(&format!("{STREAM} --tuples --model first --out tuples"));
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+}

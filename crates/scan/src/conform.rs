@@ -1,0 +1,50 @@
+//! Rows and tables as a script sees them: the columns of an input, in its types.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan, LogicalPlanBuilder, cast as cast_expr, col, lit};
+
+/// A table without rows, which the optimiser prunes with everything that hangs on it.
+pub(crate) fn nothing(schema: &SchemaRef) -> Result<LogicalPlan> {
+    let schema = Arc::new(DFSchema::try_from(schema.as_ref().clone())?);
+    Ok(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema }))
+}
+
+/// A table as the script sees it: its columns, in its types.
+pub(crate) fn conforming(
+    context: &SessionContext,
+    table: Arc<dyn TableProvider>,
+    schema: &SchemaRef,
+) -> Result<LogicalPlan> {
+    let given = table.schema();
+    let scan = context.read_table(table)?.into_unoptimized_plan();
+    let columns = schema.fields().iter().map(|field| {
+        let column = col(datafusion::common::Column::from_name(field.name()));
+        let (name, kind) = (field.name(), field.data_type());
+        match given.field_with_name(name) {
+            Ok(given) if given.data_type() == kind => column,
+            Ok(_) => cast_expr(column, kind.clone()).alias(name),
+            // Only positions may be missing: a table says of them what it knows.
+            Err(_) => cast_expr(lit(ScalarValue::Null), kind.clone()).alias(name),
+        }
+    });
+    LogicalPlanBuilder::from(scan).project(columns)?.build()
+}
+
+/// Rows as a table sees them: its columns by name, in its types.
+pub(crate) fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = schema.fields().iter().map(|field| {
+        let column = rows.column_by_name(field.name());
+        let column =
+            column.ok_or_else(|| DataFusionError::Execution(format!("rows have no column {}", field.name())))?;
+        if column.data_type() == field.data_type() { Ok(column.clone()) } else { Ok(cast(column, field.data_type())?) }
+    });
+    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)?)
+}

@@ -1,0 +1,106 @@
+-- tuples: what was shown, with what probability, and what came of it: one row an impression, to train on.
+--
+-- The reward of an impression is 1 where the model `last` credits a play to it, else 0. A play that comes moves that, and
+-- so does an impression that becomes the latest before a play: of what was put out for an impression the row stands that
+-- was made of the most plays and candidates. `subject` and `context` stand for columns, `action`, `slot`, `propensity`
+-- and `action_set` for expressions of the command line.
+
+create schema batch;
+create schema state;
+create schema delta;
+create schema output;
+
+create view param as select interval '24 hours' as lookback;
+
+create table batch.impressions (event_id text, ts timestamp, subject bigint, request_id text, context text, action bigint,
+                                slot int, propensity double, action_set text);
+create table batch.plays (event_id text, ts timestamp, subject bigint);
+
+comment on table batch.impressions is 'time ts, after lookback, reject case
+  when not coalesce(propensity > 0 and propensity <= 1, false) then ''propensity: it is not in (0, 1]''
+  when action_set is not null and not coalesce(array_has(items(action_set), cast(action as text)), false)
+    then ''action: it is not in the action set'' end';
+comment on table batch.plays is 'time ts, after lookback';
+
+create view shown as
+select event_id as _id, ts as _ts, subject, request_id as _request_id, action as _action, slot as _slot,
+       cast(propensity as double) as _propensity, items(action_set) as _action_set, context
+from batch.impressions;
+
+create table state.impressions as select * from shown;
+create view delta.impressions as select * from shown;
+create table state.plays as select event_id, ts, subject from batch.plays;
+
+-- To work a reward out again takes the plays up to `lookback` after it, and to rank it their candidates before those.
+comment on table state.impressions is 'key (_id, _ts), time _ts, keep lookback + lookback';
+comment on table state.plays is 'key (event_id, ts), time ts, keep lookback';
+
+create view touched as
+select event_id, ts, subject
+from batch.plays
+union all
+select p.event_id, p.ts, p.subject
+from state.plays p
+join shown i on p.subject = i.subject and p.ts between i._ts and i._ts + (select lookback from param);
+
+-- The impressions that are new, or may have won or lost a play.
+create view told as
+select _id, _ts, subject, _request_id, _action, _slot, _propensity, _action_set, context
+from shown
+union all
+select distinct i._id, i._ts, i.subject, i._request_id, i._action, i._slot, i._propensity, i._action_set, i.context
+from touched p
+join state.impressions i on p.subject = i.subject and p.ts between i._ts and i._ts + (select lookback from param);
+
+create view followed as
+select i._id, i._ts, i.subject, p.event_id as play_event_id, p.ts as play_ts
+from told i
+join batch.plays p on i.subject = p.subject and p.ts between i._ts and i._ts + (select lookback from param)
+union
+select i._id, i._ts, i.subject, p.event_id, p.ts
+from told i
+join state.plays p on i.subject = p.subject and p.ts between i._ts and i._ts + (select lookback from param);
+
+create view play as
+select distinct play_event_id, play_ts, subject
+from followed;
+
+create view candidate as
+select p.play_event_id, p.play_ts, i._ts, i._id
+from play p
+join shown i on p.subject = i.subject and p.play_ts between i._ts and i._ts + (select lookback from param)
+union all
+select p.play_event_id, p.play_ts, i._ts, i._id
+from play p
+join state.impressions i on p.subject = i.subject and p.play_ts between i._ts and i._ts + (select lookback from param);
+
+create view considered as
+select play_event_id, play_ts, touches(_ts, _id, '', false) as touches
+from candidate
+group by play_event_id, play_ts;
+
+create view credited as
+select play_event_id, play_ts, cardinality(touches) as candidates,
+       unnest(credits(touches, 'last', interval '1 hour')) as credit
+from considered;
+
+create view rewarded as
+select f._id, f._ts, sum(c.candidates) as _version,
+       max(case when c.credit['impression_event_id'] = f._id and c.credit['impression_ts'] = f._ts then 1 else 0 end)
+         as reward
+from followed f
+join credited c on f.play_event_id = c.play_event_id and f.play_ts = c.play_ts
+group by f._id, f._ts;
+
+create view tuple as
+select _id, _ts, _request_id, _action, _slot, _propensity, _action_set, context
+from told;
+
+create view output.tuples as
+select t._request_id as request_id, t._id as impression_event_id, t._ts as impression_ts, t as context,
+       t._action as action, t._slot as slot, t._propensity as propensity, t._action_set as action_set,
+       cast(coalesce(r.reward, 0) as double) as reward, coalesce(r._version, 0) as _version
+from tuple t
+left join rewarded r on t._id = r._id and t._ts = r._ts;
+
+comment on view output.tuples is 'key (impression_event_id, impression_ts), time impression_ts, greatest (_version)';
