@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 use twox_hash::XxHash3_128;
 
 use crate::binding::{TIME, canonical};
-use crate::scan::conform;
+use crate::conform::conform;
 
 /// The column of a side input that says from when on a row holds, until the next one of its key. A row without it holds
 /// before all others.
