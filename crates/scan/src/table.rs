@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, make_comparator};
 use arrow::compute::kernels::cmp::not_distinct;
-use arrow::compute::{and, filter_record_batch, interleave, not, take, take_record_batch};
+use arrow::compute::{SortOptions, and, filter_record_batch, interleave, not, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::hash_utils::{RandomState, create_hashes};
@@ -204,6 +204,15 @@ impl Table {
     }
 }
 
+/// Which rows hold the same in both columns; null is the same as null.
+fn alike(one: &ArrayRef, other: &ArrayRef) -> Result<BooleanArray> {
+    if !one.data_type().is_nested() {
+        return Ok(not_distinct(one, other)?);
+    }
+    let compare = make_comparator(one, other, SortOptions::default())?;
+    Ok((0..one.len()).map(|row| Some(compare(row, row).is_eq())).collect())
+}
+
 /// Rows on their way into one bucket.
 struct Part<'a> {
     layout: &'a Layout,
@@ -299,7 +308,7 @@ impl Part<'_> {
             if Some(*column) == self.layout.retracted {
                 continue;
             }
-            let agree = not_distinct(&take(self.rows.column(*column), &new, None)?, &bucket.column(at, &held)?)?;
+            let agree = alike(&take(self.rows.column(*column), &new, None)?, &bucket.column(at, &held)?)?;
             let verdict = if self.layout.key.contains(column) { &mut same } else { &mut equal };
             *verdict = and(verdict, &agree)?;
         }
