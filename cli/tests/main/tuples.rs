@@ -34,6 +34,8 @@ fn rejected(dir: &Workdir, words: &str, out: &str) -> (Value, Vec<Value>) {
     let files = walk(&dir.path(&format!("{out}/_rescan/rejected")));
     let mut rows: Vec<Value> = files.iter().flat_map(|file| parquet(file)).collect();
     rows.iter_mut().for_each(|row| row["_arrived_at"] = Value::Null);
+    // An archive is in the order of its key, and no longer in that of arrival.
+    rows.sort_by_key(|row| row["_offset"].as_i64());
     (ran.json()["ledger"]["impressions"].take(), rows)
 }
 
