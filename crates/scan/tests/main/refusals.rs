@@ -62,7 +62,7 @@ async fn an_input_without_a_declared_column_is_refused() {
     let error = refusal(sql).await;
     assert_eq!(
         error,
-        "mine.sql, line 1: input events has no column nope; it has event_id, ts, request_id, video_id, country"
+        "mine.sql, line 1: input events has no column nope; it has event_id, ts, request_id, video_id, country, row"
     );
 }
 
