@@ -222,8 +222,11 @@ async fn run(command: &str, sql: &str, tapes: &Tapes, mut rng: Option<&mut ChaCh
     }
 }
 
+/// Source position of a late row: file, partition, offset.
+type Late = BTreeSet<(String, i32, i64)>;
+
 /// Row by row: late is whoever is behind its own partition's newest event so far by more than delay and lateness.
-fn counted(tapes: &Tapes, keeps_rows: bool) -> (BTreeSet<(String, i32, i64)>, BTreeMap<String, Ledger>) {
+fn counted(tapes: &Tapes, keeps_rows: bool) -> (Late, BTreeMap<String, Ledger>) {
     let (mut late, mut ledgers) = (BTreeSet::new(), BTreeMap::new());
     for (input, tapes) in tapes {
         let mut ledger = Ledger::default();
