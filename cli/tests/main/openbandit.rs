@@ -118,6 +118,9 @@ fn estimates(rows: &[&Shown], probability: impl Fn(&Shown) -> f64) -> [Option<f6
     ]
 }
 
+/// What a policy gives the logged action.
+type Probability = fn(&Shown) -> f64;
+
 #[test]
 fn policies_over_a_foreign_log_earn_what_an_independent_computation_says() {
     let dir = Workdir::new();
@@ -135,7 +138,7 @@ fn policies_over_a_foreign_log_earn_what_an_independent_computation_says() {
 
     let found: Value = serde_json::from_str(&dir.read("page.json")).unwrap();
     let log: Vec<Shown> = shown().collect();
-    let policies: [(&str, fn(&Shown) -> f64); 3] =
+    let policies: [(&str, Probability); 3] =
         [("logged", propensity), ("uniform", |_| 1.0 / 11.0), ("even", |row| f64::from(u8::from(row.item % 2 == 0)))];
     for (at, (name, probability)) in policies.into_iter().enumerate() {
         let found = &found["policies"][at];
