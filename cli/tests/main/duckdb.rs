@@ -102,7 +102,7 @@ impl Made {
 }
 
 fn equal(python: &Path, dir: &Workdir, archive: &str, job: &str, minutes: &str, outputs: &[&str]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/main/duckdb_rows.py");
+    let script = std::path::absolute("tests/main/duckdb_rows.py").unwrap();
     let mut command = Command::new(python);
     command.arg(script).args([archive, job, minutes]).args(outputs).current_dir(dir.path(""));
     let compared = command.output().unwrap();
@@ -114,7 +114,7 @@ fn equal(python: &Path, dir: &Workdir, archive: &str, job: &str, minutes: &str, 
 fn python() -> Option<&'static Path> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/venv.sh");
+        let script = "benches/venv.sh";
         let made = Command::new("sh").arg(script).output().map_err(|error| error.to_string())?;
         if !made.status.success() {
             return Err(String::from_utf8_lossy(&made.stderr).trim().replace('\n', "; "));

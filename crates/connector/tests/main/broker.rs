@@ -2,7 +2,6 @@
 //! `#[path = "../../../crates/connector/tests/main/broker.rs"] mod broker;`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -39,7 +38,9 @@ pub fn new_topic() -> Option<String> {
 }
 
 fn start() -> Result<String, String> {
-    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    // Where the test runs, not where it was compiled: checkouts share a target directory.
+    let here = std::env::current_dir().map_err(|e| format!("the folder of the test: {e}"))?;
+    let mut above = here.ancestors();
     let script = above.find_map(|dir| dir.join("crates/connector/kafka/kafka.sh").canonicalize().ok());
     let mut command = Command::new(script.ok_or("kafka.sh is not where it was")?);
     command.arg("run").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

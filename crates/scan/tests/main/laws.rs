@@ -32,8 +32,7 @@ struct Job {
 
 /// A script, from `RESCAN_SQL` where a broken one is to be tried.
 fn script(name: &str) -> String {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sql");
-    let dir = std::env::var("RESCAN_SQL").unwrap_or_else(|_| own.to_owned());
+    let dir = std::env::var("RESCAN_SQL").unwrap_or_else(|_| "../../sql".to_owned());
     std::fs::read_to_string(format!("{dir}/{name}.sql")).unwrap()
 }
 
