@@ -5,75 +5,24 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
-use connector::{DataFile, Hour, HourFiles, Location, SourceError, list};
+use connector::{Hour, Location};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
-use journal::{Epoch, Journal, Ledger, Sum, checksum_of};
-use scan::{Batch, CELLS, Chosen, Input, Limits};
-use serde_json::json;
-use thiserror::Error;
+use journal::{Epoch, Journal};
+use scan::{Batch, CELLS, Chosen, Limits};
 
 use crate::advance::advance;
 use crate::aside::keep_refused;
 use crate::commit::token;
+use crate::current::{identity, stale};
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
+use crate::listed::{Listed, Range, read_rows, verify};
 use crate::sample::{Ids, Manifest};
 use crate::seal::{Sealing, partition};
 use crate::side::SideInput;
-
-/// Input that a batch run needs and that is not there (exit 66).
-#[derive(Debug, Error)]
-pub enum MissingInput {
-    /// Hours inside the range that do not exist.
-    #[error("{root} has no {}: wait for it, or pass --allow-incomplete to take what is there", named(.hours))]
-    Missing {
-        /// The input's root.
-        root: String,
-        /// The hours.
-        hours: Vec<Hour>,
-    },
-    /// Hours that their writer has not finished.
-    #[error("{root} has not sealed {}: run `rescan wait` first, or pass --allow-incomplete", named(.hours))]
-    Unsealed {
-        /// The input's root.
-        root: String,
-        /// The hours.
-        hours: Vec<Hour>,
-    },
-}
-
-fn named(hours: &[Hour]) -> String {
-    let shown: Vec<String> = hours.iter().take(3).map(|hour| format!("hour {hour}")).collect();
-    let more = hours.len().saturating_sub(shown.len());
-    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
-}
-
-/// Which hours, and how strictly.
-#[derive(Clone, Copy, Debug)]
-pub struct Range {
-    /// The first hour.
-    pub from: Hour,
-    /// The hour after the last.
-    pub to: Hour,
-    /// Take hours that are not there, or not sealed, as they are.
-    pub allow_incomplete: bool,
-    /// It is all that there is, and nobody asked for these hours: one that is not there has no events.
-    pub whole: bool,
-    /// Write hours again that are up to date.
-    pub force: bool,
-}
-
-/// An input's hours.
-struct Listed {
-    input: Input,
-    root: Location,
-    hours: BTreeMap<Hour, HourFiles>,
-    /// The range of the run, where any row of it may change any hour of the output.
-    whole: Option<(Hour, Hour)>,
-}
 
 /// Hours that run in one plan at most, or as many as f reaches around them: each plan reads those again. All output of
 /// a plan is in memory before its hours are sealed.
@@ -81,15 +30,6 @@ const HOURS_A_PLAN: usize = 4;
 
 /// Parquet grows by about this on its way into memory.
 const GROWTH: u64 = 6;
-
-/// The hours of an input location that exist; for a range that nobody gave.
-///
-/// # Errors
-/// The location cannot be listed.
-pub async fn extent(root: &Location) -> Result<Option<(Hour, Hour)>> {
-    let hours = list(root, ..).await?;
-    Ok(hours.keys().next().copied().zip(hours.keys().last().map(|last| last.plus(1))))
-}
 
 /// Runs the hours of a range that are not up to date. An input may be in several places, and is all of them together.
 ///
@@ -143,109 +83,6 @@ pub async fn batch(
     report.stopped = plans.next().is_some();
     report.sealed.sort();
     Ok(report)
-}
-
-impl Listed {
-    async fn new(input: Input, root: Location, range: Range, joint: bool) -> Result<Listed> {
-        let (from, to) = around(&input, range.from, range.to);
-        let hours = list(&root, from..to).await?;
-        let inside = || Hour::range(range.from..range.to);
-        if !range.allow_incomplete {
-            let missing: Vec<Hour> = inside().filter(|hour| !hours.contains_key(hour)).collect();
-            if !missing.is_empty() && !range.whole {
-                return Err(MissingInput::Missing { root: root.to_string(), hours: missing }.into());
-            }
-            let unsealed: Vec<Hour> =
-                inside().filter(|hour| hours.get(hour).is_some_and(|hour| !hour.sealed)).collect();
-            if !unsealed.is_empty() && seals(&root).await? {
-                return Err(MissingInput::Unsealed { root: root.to_string(), hours: unsealed }.into());
-            }
-        }
-        Ok(Listed { input, root, hours, whole: joint.then_some((range.from, range.to)) })
-    }
-
-    /// The input hours that make the output of `[from, to)`.
-    fn reach(&self, from: Hour, to: Hour) -> (Hour, Hour) {
-        self.whole.unwrap_or_else(|| around(&self.input, from, to))
-    }
-
-    /// The files that hours of output are made of.
-    fn files(&self, from: Hour, to: Hour) -> Vec<DataFile> {
-        let (from, to) = self.reach(from, to);
-        self.hours.range(from..to).flat_map(|(_, hour)| hour.files.iter().cloned()).collect()
-    }
-}
-
-/// Whether who writes there seals hours: not every writer of Parquet does.
-async fn seals(root: &Location) -> Result<bool> {
-    Ok(list(root, ..).await?.values().any(|hour| hour.sealed))
-}
-
-/// The hours that the rows which make the output of `[from, to)` are in.
-fn around(input: &Input, from: Hour, to: Hour) -> (Hour, Hour) {
-    (
-        Hour::of(from.start_us().saturating_sub(input.before)),
-        Hour::of(to.start_us().saturating_add(input.after) - 1).plus(1),
-    )
-}
-
-/// What an hour is made of: equal identities give equal bytes.
-fn identity(job: &Job, listed: &[Listed], hour: Hour) -> Result<serde_json::Value> {
-    let mut text = serde_json::to_string(&job.config)?;
-    let mut absent = Vec::new();
-    let mut files = 0;
-    for listed in listed {
-        let Listed { input, root, hours, .. } = listed;
-        let (from, to) = listed.reach(hour, hour.plus(1));
-        absent.extend(
-            Hour::range(from..to).filter(|hour| !hours.contains_key(hour)).map(|hour| format!("{}/{hour}", input.name)),
-        );
-        for file in hours.range(from..to).flat_map(|(_, hour)| &hour.files) {
-            files += 1;
-            text += &format!("\n{}/{}:{}:{}:{}", input.name, root, file.path, file.bytes, file.version);
-        }
-    }
-    let sides: BTreeMap<&str, &str> = job.sides.iter().map(|side| (side.named().0, side.version())).collect();
-    let mut identity = json!({ "files": files, "absent": absent });
-    if !sides.is_empty() {
-        text += &format!("\n{}", json!(sides));
-        identity["sides"] = json!(sides);
-    }
-    identity["identity"] = json!(Sum::of(text.as_bytes()).checksum);
-    Ok(identity)
-}
-
-/// The hours whose output is not there, or was made of something else.
-async fn stale(job: &Job, listed: &[Listed], range: Range, report: &mut Report) -> Result<Vec<Hour>> {
-    let mut stale = Vec::new();
-    let mut done = BTreeMap::new();
-    for output in job.scan.outputs() {
-        let root = Location::parse(&job.out.join(job.place(output)).to_string_lossy(), &BTreeMap::new())?;
-        let hours = if job.out.exists() { list(&root, range.from..range.to).await? } else { BTreeMap::new() };
-        done.insert(output.name.clone(), hours);
-    }
-    for hour in Hour::range(range.from..range.to) {
-        let identity = identity(job, listed, hour)?;
-        let current = |hours: &BTreeMap<Hour, HourFiles>| {
-            hours.get(&hour).is_some_and(|files| {
-                files.success.as_ref().is_some_and(|success| success.inputs == identity && whole(files, success))
-            })
-        };
-        if !range.force && done.values().all(current) { report.up_to_date += 1 } else { stale.push(hour) }
-    }
-    if job.sampling.is_some() && (!stale.is_empty() || !Manifest::path(&job.out).exists()) {
-        // A sample is drawn over all hours or none.
-        report.up_to_date = 0;
-        return Ok(Hour::range(range.from..range.to).collect());
-    }
-    Ok(stale)
-}
-
-/// Whether the files are those that `_SUCCESS` names.
-fn whole(files: &HourFiles, success: &connector::Success) -> bool {
-    let there: BTreeMap<&str, u64> = files.files.iter().map(|file| (file.name(), file.bytes)).collect();
-    success.files.len() == there.len()
-        && success.files.iter().all(|file| there.get(file.name.as_str()) == Some(&file.bytes))
 }
 
 /// Cuts hours into plans: neighbours go together, as far as memory allows.
@@ -345,32 +182,6 @@ fn take(of: &mut BTreeMap<String, Hours>, hour: Hour) -> BTreeMap<String, Vec<Re
     of.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect()
 }
 
-/// Compares the files of sealed hours with what their `_SUCCESS` says: Parquet itself takes many a flipped bit for data.
-async fn verify(listed: &[Listed], first: Hour, last: Hour) -> Result<()> {
-    let mut checks = tokio::task::JoinSet::new();
-    for listed in listed {
-        let Listed { root, hours, .. } = listed;
-        let (from, to) = listed.reach(first, last.plus(1));
-        let Some(root) = root.local_path() else { continue };
-        for (hour, success) in hours.range(from..to).filter_map(|(hour, files)| Some((hour, files.success.as_ref()?))) {
-            for file in &success.files {
-                let path = root.join(hour.path()).join(&file.name);
-                let sum = Sum { bytes: file.bytes, checksum: file.checksum.clone() };
-                checks.spawn_blocking(move || -> Result<()> {
-                    let found = checksum_of(&path).with_context(|| format!("read {}", path.display()))?;
-                    let said = "is not the file that _SUCCESS names: restore it, or make its hour again";
-                    ensure!(found == sum, SourceError::BadData(format!("{} {said}", path.display())));
-                    Ok(())
-                });
-            }
-        }
-    }
-    while let Some(checked) = checks.join_next().await {
-        checked??;
-    }
-    Ok(())
-}
-
 /// Seals an hour.
 async fn commit(
     job: &Job,
@@ -433,18 +244,6 @@ async fn commit(
     report.ledger = ledger;
     report.epochs = 1;
     Ok((report, ids))
-}
-
-/// The rows of the hour itself, by input.
-async fn read_rows(listed: &[Listed], hour: Hour) -> Result<BTreeMap<String, Ledger>> {
-    let mut ledger = BTreeMap::new();
-    for Listed { input, root, hours, .. } in listed {
-        let files = hours.get(&hour).map(|hour| hour.files.as_slice()).unwrap_or_default();
-        let read = connector::count_rows(root, files).await?;
-        let here = Ledger { read, accepted: read, ..Ledger::default() };
-        ledger.entry(input.name.clone()).or_insert_with(Ledger::default).add(&here);
-    }
-    Ok(ledger)
 }
 
 /// Files of a partition that a new one takes the place of.

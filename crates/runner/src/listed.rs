@@ -1,0 +1,151 @@
+//! The hours of inputs that a batch run reads: which there are, which must be, and what is in them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use connector::{DataFile, Hour, HourFiles, Location, SourceError, list};
+use journal::{Ledger, Sum, checksum_of};
+use scan::Input;
+use thiserror::Error;
+
+/// Input that a batch run needs and that is not there (exit 66).
+#[derive(Debug, Error)]
+pub enum MissingInput {
+    /// Hours inside the range that do not exist.
+    #[error("{root} has no {}: wait for it, or pass --allow-incomplete to take what is there", named(.hours))]
+    Missing {
+        /// The input's root.
+        root: String,
+        /// The hours.
+        hours: Vec<Hour>,
+    },
+    /// Hours that their writer has not finished.
+    #[error("{root} has not sealed {}: run `rescan wait` first, or pass --allow-incomplete", named(.hours))]
+    Unsealed {
+        /// The input's root.
+        root: String,
+        /// The hours.
+        hours: Vec<Hour>,
+    },
+}
+
+fn named(hours: &[Hour]) -> String {
+    let shown: Vec<String> = hours.iter().take(3).map(|hour| format!("hour {hour}")).collect();
+    let more = hours.len().saturating_sub(shown.len());
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}
+
+/// Which hours, and how strictly.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// The first hour.
+    pub from: Hour,
+    /// The hour after the last.
+    pub to: Hour,
+    /// Take hours that are not there, or not sealed, as they are.
+    pub allow_incomplete: bool,
+    /// It is all that there is, and nobody asked for these hours: one that is not there has no events.
+    pub whole: bool,
+    /// Write hours again that are up to date.
+    pub force: bool,
+}
+
+/// An input's hours.
+pub(crate) struct Listed {
+    pub input: Input,
+    pub root: Location,
+    pub hours: BTreeMap<Hour, HourFiles>,
+    /// The range of the run, where any row of it may change any hour of the output.
+    whole: Option<(Hour, Hour)>,
+}
+
+/// The hours of an input location that exist; for a range that nobody gave.
+///
+/// # Errors
+/// The location cannot be listed.
+pub async fn extent(root: &Location) -> Result<Option<(Hour, Hour)>> {
+    let hours = list(root, ..).await?;
+    Ok(hours.keys().next().copied().zip(hours.keys().last().map(|last| last.plus(1))))
+}
+
+impl Listed {
+    pub(crate) async fn new(input: Input, root: Location, range: Range, joint: bool) -> Result<Listed> {
+        let (from, to) = around(&input, range.from, range.to);
+        let hours = list(&root, from..to).await?;
+        let inside = || Hour::range(range.from..range.to);
+        if !range.allow_incomplete {
+            let missing: Vec<Hour> = inside().filter(|hour| !hours.contains_key(hour)).collect();
+            if !missing.is_empty() && !range.whole {
+                return Err(MissingInput::Missing { root: root.to_string(), hours: missing }.into());
+            }
+            let unsealed: Vec<Hour> =
+                inside().filter(|hour| hours.get(hour).is_some_and(|hour| !hour.sealed)).collect();
+            if !unsealed.is_empty() && seals(&root).await? {
+                return Err(MissingInput::Unsealed { root: root.to_string(), hours: unsealed }.into());
+            }
+        }
+        Ok(Listed { input, root, hours, whole: joint.then_some((range.from, range.to)) })
+    }
+
+    /// The input hours that make the output of `[from, to)`.
+    pub(crate) fn reach(&self, from: Hour, to: Hour) -> (Hour, Hour) {
+        self.whole.unwrap_or_else(|| around(&self.input, from, to))
+    }
+
+    /// The files that hours of output are made of.
+    pub(crate) fn files(&self, from: Hour, to: Hour) -> Vec<DataFile> {
+        let (from, to) = self.reach(from, to);
+        self.hours.range(from..to).flat_map(|(_, hour)| hour.files.iter().cloned()).collect()
+    }
+}
+
+/// Whether who writes there seals hours: not every writer of Parquet does.
+async fn seals(root: &Location) -> Result<bool> {
+    Ok(list(root, ..).await?.values().any(|hour| hour.sealed))
+}
+
+/// The hours that the rows which make the output of `[from, to)` are in.
+fn around(input: &Input, from: Hour, to: Hour) -> (Hour, Hour) {
+    (
+        Hour::of(from.start_us().saturating_sub(input.before)),
+        Hour::of(to.start_us().saturating_add(input.after) - 1).plus(1),
+    )
+}
+
+/// Compares the files of sealed hours with what their `_SUCCESS` says: Parquet itself takes many a flipped bit for data.
+pub(crate) async fn verify(listed: &[Listed], first: Hour, last: Hour) -> Result<()> {
+    let mut checks = tokio::task::JoinSet::new();
+    for listed in listed {
+        let Listed { root, hours, .. } = listed;
+        let (from, to) = listed.reach(first, last.plus(1));
+        let Some(root) = root.local_path() else { continue };
+        for (hour, success) in hours.range(from..to).filter_map(|(hour, files)| Some((hour, files.success.as_ref()?))) {
+            for file in &success.files {
+                let path = root.join(hour.path()).join(&file.name);
+                let sum = Sum { bytes: file.bytes, checksum: file.checksum.clone() };
+                checks.spawn_blocking(move || -> Result<()> {
+                    let found = checksum_of(&path).with_context(|| format!("read {}", path.display()))?;
+                    let said = "is not the file that _SUCCESS names: restore it, or make its hour again";
+                    ensure!(found == sum, SourceError::BadData(format!("{} {said}", path.display())));
+                    Ok(())
+                });
+            }
+        }
+    }
+    while let Some(checked) = checks.join_next().await {
+        checked??;
+    }
+    Ok(())
+}
+
+/// The rows of the hour itself, by input.
+pub(crate) async fn read_rows(listed: &[Listed], hour: Hour) -> Result<BTreeMap<String, Ledger>> {
+    let mut ledger = BTreeMap::new();
+    for Listed { input, root, hours, .. } in listed {
+        let files = hours.get(&hour).map(|hour| hour.files.as_slice()).unwrap_or_default();
+        let read = connector::count_rows(root, files).await?;
+        let here = Ledger { read, accepted: read, ..Ledger::default() };
+        ledger.entry(input.name.clone()).or_insert_with(Ledger::default).add(&here);
+    }
+    Ok(ledger)
+}
