@@ -105,7 +105,7 @@ pub(crate) fn keep_refused(
     let rows = refused(rows)?;
     let name = format!("{:010}-{}", epoch.number, epoch.token);
     let staged = format!("{stage}/{name}-rejected-{}.parquet", place.replace(['/', '='], "-"));
-    let sum = write_parquet(&root.join(&staged), &rows.schema(), &[], std::slice::from_ref(&rows))?;
+    let sum = write_parquet(&root.join(&staged), &rows.schema(), &[], [Ok(rows.clone())])?;
     let path = format!("{place}/{name}.parquet");
     epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
     Ok(rows.num_rows() as u64)

@@ -11,7 +11,7 @@ use connector::{Hour, Location};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
 use journal::{Epoch, Journal};
-use scan::{Batch, CELLS, Chosen, Limits};
+use scan::{Batch, CELLS, Chosen, Limits, Tables};
 
 use crate::advance::advance;
 use crate::aside::keep_refused;
@@ -20,6 +20,7 @@ use crate::current::{identity, stale};
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
 use crate::listed::{Listed, Range, read_rows, verify};
+use crate::pieces::Pieces;
 use crate::sample::{Ids, Manifest};
 use crate::seal::{Sealing, partition};
 use crate::side::SideInput;
@@ -87,33 +88,28 @@ pub async fn batch(
 
 /// Cuts hours into plans: neighbours go together, as far as memory allows.
 fn plans(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> Vec<Vec<Hour>> {
-    let bytes = |hour: Hour| -> u64 {
-        let own = listed.iter().filter_map(|listed| listed.hours.get(&hour));
-        own.flat_map(|hour| &hour.files).map(|file| file.bytes).sum::<u64>() * GROWTH
-    };
     let around = listed.iter().map(|listed| listed.input.before.saturating_add(listed.input.after)).max().unwrap_or(0);
     let most = HOURS_A_PLAN.max(around.div_euclid(3_600_000_000) as usize);
-    let room = job.limits.memory.map_or(u64::MAX, |memory| memory as u64 / 2);
     let mut plans: Vec<Vec<Hour>> = Vec::new();
-    let mut filled = 0;
     for hour in hours {
-        let size = bytes(hour);
         match plans.last_mut() {
             Some(plan)
                 if plan.len() < most
                     && plan.last().is_some_and(|last| last.plus(1) == hour)
-                    && filled + size <= room =>
+                    && fits(listed, job.limits, plan[0], hour) =>
             {
                 plan.push(hour);
-                filled += size;
             }
-            _ => {
-                plans.push(vec![hour]);
-                filled = size;
-            }
+            _ => plans.push(vec![hour]),
         }
     }
     plans
+}
+
+/// Whether what makes the hours from `first` to `last` leaves half of memory for what comes of it.
+fn fits(listed: &[Listed], limits: Limits, first: Hour, last: Hour) -> bool {
+    let bytes = |listed: &Listed| listed.files(first, last.plus(1)).iter().map(|file| file.bytes).sum::<u64>();
+    limits.memory.is_none_or(|memory| listed.iter().map(bytes).sum::<u64>() * GROWTH <= memory as u64 / 2)
 }
 
 /// Runs neighbouring hours as one plan, and commits each.
@@ -121,7 +117,7 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
     let (Some(first), Some(last)) = (hours.first().copied(), hours.last().copied()) else {
         return Ok(Report::default());
     };
-    let mut tables: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
+    let mut inputs: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
     for input in listed.iter() {
         let files = input.files(first, last.plus(1));
         if !files.is_empty() {
@@ -129,21 +125,29 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
             for side in &job.sides {
                 table = side.over(table)?;
             }
-            tables.entry(input.input.name.clone()).or_default().push(table);
+            inputs.entry(input.input.name.clone()).or_default().push(table);
         }
     }
     verify(&listed, first, last).await?;
     // The engine does not say in which file it failed.
     let of = || format!("run {} for the hours {first} to {last}", job.command);
+    let sorted = first == last && !fits(&listed, limits, first, last);
+    let tables = Tables { inputs, within: Some(first.start_us()..last.plus(1).start_us()), sorted };
     let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await.with_context(of)?;
     let cells = stepped.next.get(CELLS).map(Vec::as_slice).unwrap_or_default();
     let chosen = job.sampling.as_ref().map(|sampling| sampling.choose(cells).map(Arc::new)).transpose()?;
-    let mut outputs: BTreeMap<String, Hours> = BTreeMap::new();
+    let mut outputs: BTreeMap<Hour, BTreeMap<String, Pieces>> = BTreeMap::new();
     for (name, mut rows) in stepped.outputs {
-        let hours = outputs.entry(name).or_default();
+        if sorted {
+            outputs.entry(first).or_default().insert(name, Pieces::Sorted(rows));
+            continue;
+        }
+        let mut of_output = Hours::default();
         while let Some(rows) = rows.try_next().await.with_context(of)? {
-            let rows = chosen.as_ref().map_or(Ok(rows.clone()), |chosen| chosen.keep(&rows))?;
-            hours.add_within(&rows, first, last)?;
+            of_output.add(&chosen.as_ref().map_or(Ok(rows.clone()), |chosen| chosen.keep(&rows))?)?;
+        }
+        for hour in of_output.hours() {
+            outputs.entry(hour).or_default().insert(name.clone(), Pieces::Held(of_output.take(hour)));
         }
     }
     let mut refused: BTreeMap<String, Hours> = BTreeMap::new();
@@ -154,8 +158,8 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
     let permits = Arc::new(tokio::sync::Semaphore::new(limits.threads.max(1)));
     let mut committing = tokio::task::JoinSet::new();
     for hour in hours {
-        let rows = take(&mut outputs, hour);
-        let refused = take(&mut refused, hour);
+        let rows = outputs.remove(&hour).unwrap_or_default();
+        let refused = refused.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect();
         let (job, listed, chosen) = (job.clone(), listed.clone(), chosen.clone());
         let permit = permits.clone().acquire_owned().await?;
         committing.spawn(async move {
@@ -177,17 +181,12 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
     Ok(report)
 }
 
-/// Takes the rows of an hour out, by name.
-fn take(of: &mut BTreeMap<String, Hours>, hour: Hour) -> BTreeMap<String, Vec<RecordBatch>> {
-    of.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect()
-}
-
 /// Seals an hour.
 async fn commit(
     job: &Job,
     listed: &[Listed],
     hour: Hour,
-    mut rows: BTreeMap<String, Vec<RecordBatch>>,
+    mut rows: BTreeMap<String, Pieces>,
     refused: BTreeMap<String, Vec<RecordBatch>>,
     chosen: Option<&Chosen>,
 ) -> Result<(Report, Ids)> {
@@ -206,7 +205,7 @@ async fn commit(
     }
     let (mut report, mut ids) = (Report::default(), Ids::default());
     for output in job.scan.outputs() {
-        let rows = rows.remove(&output.name).unwrap_or_default();
+        let rows = rows.remove(&output.name).unwrap_or(Pieces::Held(Vec::new()));
         let partition = partition(&job.place(output), hour);
         let staged = format!("{}/{number:010}-{token}-{}.parquet", journal.stage(), output.name);
         let sealing = Sealing {
@@ -219,7 +218,7 @@ async fn commit(
             inputs: identity(job, listed, hour)?,
             ledger: serde_json::Value::Null,
         };
-        let mut sealed = sealing.write(&rows)?;
+        let mut sealed = tokio::task::block_in_place(|| sealing.write(rows))?;
         // Where f's one input has state of its own, its output is its rows, once each: the others were repeats.
         if let ([input], [_]) = (job.scan.inputs(), job.scan.outputs())
             && job.scan.keep(&input.name).is_some()

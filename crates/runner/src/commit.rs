@@ -15,6 +15,7 @@ use crate::aside;
 use crate::files::{read_arrow, write_arrow, write_parquet};
 use crate::hours::Hours;
 use crate::job::{Job, Report};
+use crate::pieces::Pieces;
 use crate::sample::{Ids, MANIFEST, Manifest};
 use crate::seal::{Sealed, Sealing, partition};
 
@@ -154,7 +155,7 @@ impl Draft<'_> {
                     inputs,
                     ledger,
                 };
-                Ok((hour, sealing.write(&rows)?))
+                Ok((hour, sealing.write(Pieces::Held(rows))?))
             });
         }
         let mut sealed = Vec::new();
@@ -199,7 +200,7 @@ impl Draft<'_> {
         for ((kind, input), rows) in rows {
             let schema = rows.first().map_or_else(aside::rejected_schema, RecordBatch::schema);
             let staged = format!("{}/{}-{kind}-{input}.parquet", self.stage, self.name);
-            let sum = write_parquet(&self.job.out.join(&staged), &schema, &[], &rows)?;
+            let sum = write_parquet(&self.job.out.join(&staged), &schema, &[], rows.into_iter().map(Ok))?;
             let path = format!("_rescan/{kind}/{input}-{}.parquet", self.name);
             self.epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
         }

@@ -19,7 +19,12 @@ use scan::unshared;
 
 /// Writes rows as Parquet. The same rows give the same bytes: nothing in it says when, where or by which build. Bounds
 /// of a column are of use where rows are looked for: in their key and in time.
-pub(crate) fn write_parquet(path: &Path, schema: &SchemaRef, key: &[String], rows: &[RecordBatch]) -> Result<Sum> {
+pub(crate) fn write_parquet(
+    path: &Path,
+    schema: &SchemaRef,
+    key: &[String],
+    rows: impl IntoIterator<Item = Result<RecordBatch>>,
+) -> Result<Sum> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::None)
@@ -33,7 +38,7 @@ pub(crate) fn write_parquet(path: &Path, schema: &SchemaRef, key: &[String], row
     let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
     written(path, |mut file| {
         let mut writer = ArrowWriter::try_new_with_options(&mut file, schema.clone(), options)?;
-        rows.iter().try_for_each(|rows| writer.write(rows))?;
+        rows.into_iter().try_for_each(|rows| anyhow::Ok(writer.write(&rows?)?))?;
         // Not by `into_inner`, which would hide why the last bytes could not be written.
         writer.close()?;
         Ok(file)

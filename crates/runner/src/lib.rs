@@ -18,6 +18,7 @@ mod intake;
 mod job;
 mod listed;
 mod once;
+mod pieces;
 mod reconcile;
 mod reconcile_columns;
 mod reconcile_merge;

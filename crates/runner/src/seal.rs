@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use connector::{Hour, SUCCESS, SealedFile, Success};
-use journal::{Marker, Publish};
+use journal::{Marker, Publish, Sum};
 use scan::{Chosen, Output};
 use serde_json::Value;
 
 use crate::files::write_parquet;
+use crate::pieces::Pieces;
 use crate::sample::Ids;
 
 /// A sealed hour, written and not yet published.
@@ -40,17 +40,19 @@ pub(crate) struct Sealing<'a> {
 impl Sealing<'_> {
     /// Compacts the rows and writes them. The file's name says its content, so that another content never takes its
     /// place unseen.
-    pub(crate) fn write(self, rows: &[RecordBatch]) -> Result<Sealed> {
-        let (schema, rows) = self.stand(rows)?;
-        let mut ids = Ids::default();
-        if self.chosen.is_some() {
-            rows.iter().try_for_each(|rows| ids.add(rows, &self.output.key[0]))?;
-        }
-        let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
+    pub(crate) fn write(self, rows: Pieces) -> Result<Sealed> {
+        let (mut count, mut ids) = (0, Ids::default());
+        let rows = rows.standing(self.output, self.chosen)?.map(|rows| {
+            let rows = rows?;
+            count += rows.num_rows() as u64;
+            if self.chosen.is_some() {
+                ids.add(&rows, &self.output.key[0])?;
+            }
+            Ok(rows)
+        });
         let mut files = Vec::new();
         let mut publish = None;
-        if count > 0 {
-            let sum = write_parquet(&self.root.join(&self.staged), &schema, &self.output.key, &rows)?;
+        if let Some(sum) = self.write_rows(rows)? {
             let name = format!("part-{}.parquet", &sum.checksum[..12]);
             files.push(SealedFile {
                 name: name.clone(),
@@ -76,15 +78,12 @@ impl Sealing<'_> {
         Ok(Sealed { partition: self.partition, publish, marker, rows: count, ids })
     }
 
-    /// The rows that stand, and their columns. What is not in the sample goes first: the cut of what stands into pieces
-    /// must not depend on how many candidates there were.
-    fn stand(&self, rows: &[RecordBatch]) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-        let visible = self.output.visible();
-        let Some(chosen) = self.chosen else { return Ok((visible, self.output.compact(rows)?)) };
-        let rows = rows.iter().map(|rows| chosen.keep(rows)).collect::<Result<Vec<_>, _>>()?;
-        let rows = self.output.compact(&rows)?;
-        let rows = rows.iter().map(|rows| chosen.weigh(rows)).collect::<Result<Vec<_>, _>>()?;
-        Ok((chosen.schema(&visible), rows))
+    /// Writes rows, if there are any.
+    fn write_rows(&self, mut rows: impl Iterator<Item = Result<RecordBatch>>) -> Result<Option<Sum>> {
+        let Some(first) = rows.next().transpose()? else { return Ok(None) };
+        let schema = first.schema();
+        let rows = std::iter::once(Ok(first)).chain(rows);
+        write_parquet(&self.root.join(&self.staged), &schema, &self.output.key, rows).map(Some)
     }
 }
 

@@ -124,7 +124,7 @@ fn keep(side: &Side, out: &Path) -> Result<()> {
         return Ok(());
     }
     let made = path.with_file_name(format!("_{}-{}", side.name(), token()));
-    write_parquet(&made, &side.rows().schema(), side.keys(), std::slice::from_ref(side.rows()))?;
+    write_parquet(&made, &side.rows().schema(), side.keys(), [Ok(side.rows().clone())])?;
     fs::rename(&made, &path).with_context(|| format!("write {}", path.display()))
 }
 

@@ -12,7 +12,7 @@ use crate::bind::Output;
 
 /// Rows of a piece of compacted output. Files are written piece by piece, so that their bytes do not depend on how rows
 /// came.
-const PIECE_ROWS: usize = 1 << 16;
+pub(crate) const PIECE_ROWS: usize = 1 << 16;
 
 /// Columns of an output that say how rows stand, and are not shown.
 const HIDDEN: [&str; 3] = ["retracted", "_version", "_time"];
@@ -142,7 +142,7 @@ fn sorted(keys: &Rows) -> Vec<u32> {
 }
 
 /// The columns of all rows in one form that compares as bytes.
-fn encode(rows: &[RecordBatch], columns: &[String]) -> Result<Rows> {
+pub(crate) fn encode(rows: &[RecordBatch], columns: &[String]) -> Result<Rows> {
     let Some(first) = rows.first() else { return Ok(RowConverter::new(Vec::new())?.empty_rows(0, 0)) };
     let schema = first.schema();
     let positions: Vec<usize> = columns.iter().map(|column| schema.index_of(column)).collect::<Result<_, _>>()?;

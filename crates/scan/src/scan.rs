@@ -1,11 +1,13 @@
 //! f in a run: planned once, stepped many times.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::SortOptions;
 use datafusion::catalog::TableProvider;
-use datafusion::common::TableReference;
+use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
@@ -13,9 +15,13 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
+use datafusion::physical_expr::expressions::col as column;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::memory::MemoryStream;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::Query;
@@ -41,9 +47,20 @@ use crate::unit::{cell, split, unit_hash};
 pub enum Batch {
     /// New rows of each input, by name; an input that is not named has none.
     Rows(BTreeMap<String, Vec<RecordBatch>>),
-    /// All rows of each input at once, wherever they are, in any number of tables: f(empty, all), in parallel and with
-    /// spilling.
-    Tables(BTreeMap<String, Vec<Arc<dyn TableProvider>>>),
+    /// All rows at once: f(empty, all), in parallel and with spilling.
+    Tables(Tables),
+}
+
+/// All rows of the inputs, wherever they are.
+#[derive(Default)]
+pub struct Tables {
+    /// Any number of tables for each input, by name.
+    pub inputs: BTreeMap<String, Vec<Arc<dyn TableProvider>>>,
+    /// Of the outputs only rows whose `_time` is in this range, microseconds: who asks reads more than that of inputs.
+    pub within: Option<Range<i64>>,
+    /// For tables that are larger than memory: every operator spills, and each output comes in the order of its key,
+    /// ascending and nulls first.
+    pub sorted: bool,
 }
 
 /// What f may use of the machine when it reads tables.
@@ -246,11 +263,11 @@ impl Scan {
     /// f(empty, all): planned afresh, so that the optimiser sees the tables themselves.
     async fn step_tables(
         &self,
-        mut tables: BTreeMap<String, Vec<Arc<dyn TableProvider>>>,
+        Tables { inputs: mut tables, within, sorted }: Tables,
         limits: Limits,
     ) -> Result<Stepped> {
-        let context =
-            session(&table_config(limits.threads), None, runtime(limits.memory)?, self.approximate, Detail::Summary);
+        let config = if sorted { spilling_config(limits) } else { table_config(limits.threads) };
+        let context = session(&config, None, runtime(limits.memory)?, self.approximate, Detail::Summary);
         register_schemas(&context)?;
         let mut refused = BTreeMap::new();
         for input in &self.inputs {
@@ -287,7 +304,13 @@ impl Scan {
         }
         let mut outputs = BTreeMap::new();
         for output in &self.outputs {
-            let plan = plan(&context, &format!("timed.{}", output.name)).await?;
+            let rows = context.table(TableReference::parse_str(&format!("timed.{}", output.name))).await?;
+            let rows = match &within {
+                Some(within) => rows.filter(ident("_time").between(time(within.start), time(within.end - 1)))?,
+                None => rows,
+            };
+            let plan = rows.create_physical_plan().await?;
+            let plan = if sorted { in_order(plan, &output.key)? } else { plan };
             outputs.insert(output.name.clone(), execute_stream(plan, context.task_ctx())?);
         }
         Ok(Stepped { outputs, deltas: BTreeMap::new(), refused, merged: BTreeMap::new(), next })
@@ -336,6 +359,33 @@ fn table_config(threads: usize) -> SessionConfig {
     config.options_mut().execution.parquet.pushdown_filters = true;
     config.options_mut().execution.parquet.reorder_filters = true;
     config
+}
+
+/// Sort-merge joins spill, and the build side of a hash join does not. How much operators hold at once and reserve is
+/// cut down to the memory there is; with less than two partitions the planner takes hash joins all the same.
+fn spilling_config(limits: Limits) -> SessionConfig {
+    let mut config = table_config(2).with_batch_size(SPILLING_ROWS);
+    config.options_mut().optimizer.prefer_hash_join = false;
+    config.options_mut().execution.sort_spill_reservation_bytes = limits.memory.map_or(1 << 20, |memory| memory / 64);
+    config
+}
+
+/// Rows of a batch where memory is short: some of every operator are held in any case.
+const SPILLING_ROWS: usize = 1024;
+
+/// Sorts what a plan puts out by some columns, ascending and nulls first: one sort for all of its partitions, so that
+/// it has all the memory that they leave.
+fn in_order(plan: Arc<dyn ExecutionPlan>, columns: &[String]) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = plan.schema();
+    let ascending = SortOptions { descending: false, nulls_first: true };
+    let sort = |name: &String| Ok(PhysicalSortExpr::new(column(name, &schema)?, ascending));
+    let order = columns.iter().map(sort).collect::<Result<Vec<_>>>()?;
+    let Some(order) = LexOrdering::new(order) else { return Ok(plan) };
+    Ok(Arc::new(SortExec::new(order, Arc::new(CoalescePartitionsExec::new(plan)))))
+}
+
+fn time(us: i64) -> Expr {
+    lit(ScalarValue::TimestampMicrosecond(Some(us), None))
 }
 
 fn runtime(memory: Option<usize>) -> Result<Arc<RuntimeEnv>> {

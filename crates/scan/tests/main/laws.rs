@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use quota::Rules;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use scan::{Batch, Binding, CELLS, Limits, Literal, Sampling, Scan, Script, State};
+use scan::{Batch, Binding, CELLS, Limits, Literal, Sampling, Scan, Script, State, Tables};
 
 use crate::events::{DELAY, Event, MINUTE, batch, events, positioned, schema, seeded, shuffle};
 
@@ -201,7 +201,11 @@ impl Job {
             (name, vec![Arc::new(table) as Arc<dyn datafusion::catalog::TableProvider>])
         };
         let tables = batch(events, self.inputs, &self.schema).into_iter().map(table).collect();
-        let (_, stepped) = self.scan.step(self.scan.empty(), Batch::Tables(tables), LIMITS).await.unwrap();
+        let (_, stepped) = self
+            .scan
+            .step(self.scan.empty(), Batch::Tables(Tables { inputs: tables, ..Tables::default() }), LIMITS)
+            .await
+            .unwrap();
         let mut out = Rows::new();
         for (name, stream) in stepped.outputs {
             out.insert(name, stream.try_collect().await.unwrap());

@@ -8,7 +8,7 @@ use arrow::datatypes::Int64Type;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
-use scan::{Batch, Binding, Limits, Scan, Script};
+use scan::{Batch, Binding, Limits, Scan, Script, Tables};
 
 use crate::events::{Event, MINUTE, rows, schema};
 
@@ -40,7 +40,8 @@ async fn out(sql: &str, subject: Option<&str>) -> (Scan, Vec<RecordBatch>) {
         tables.insert(input.to_owned(), vec![Arc::new(MemTable::try_new(schema(), pieces).unwrap())]);
     }
     let limits = Limits { threads: 2, memory: None };
-    let (_, stepped) = scan.step(scan.empty(), Batch::Tables(tables), limits).await.unwrap();
+    let (_, stepped) =
+        scan.step(scan.empty(), Batch::Tables(Tables { inputs: tables, ..Tables::default() }), limits).await.unwrap();
     let mut out = Vec::new();
     for (_, stream) in stepped.outputs {
         out.extend(stream.try_collect::<Vec<_>>().await.unwrap());
