@@ -19,13 +19,17 @@ say "Batch: f over the hours of Parquet."
 run join --in impressions="$out/impressions" --in plays="$out/plays" --out "$out/joined-batch"
 run aggregate --in impressions="$out/impressions" --in plays="$out/plays" --out "$out/counts-batch"
 run attribute --in impressions="$out/impressions" --in plays="$out/plays" --model last,linear --out "$out/attributed-batch"
-run stratify --in "$out/impressions" --size 6000 --strata device --out "$out/sample-batch"
+run attribute --in impressions="$out/impressions" --in plays="$out/plays" --tuples --context country,device \
+  --out "$out/tuples-batch"
+run stratify --in "$out/impressions" --size 6000 --strata device --report "$out/sample.html" --out "$out/sample-batch"
 
 say "Stream: the same f over micro-batches of the raw files, as they arrive."
 run join --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --out "$out/joined-stream"
 run aggregate --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --out "$out/counts-stream"
 run attribute --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --model last,linear \
   --out "$out/attributed-stream"
+run attribute --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --tuples \
+  --context country,device --out "$out/tuples-stream"
 run stratify --in "$out/raw/impressions.jsonl" --schema impressions --size 6000 --strata device \
   --out "$out/sample-stream"
 
@@ -33,10 +37,16 @@ say "Do they agree?"
 run reconcile --batch "$out/joined-batch" --stream "$out/joined-stream"
 run reconcile --batch "$out/counts-batch" --stream "$out/counts-stream"
 run reconcile --batch "$out/attributed-batch" --stream "$out/attributed-stream"
+run reconcile --batch "$out/tuples-batch" --stream "$out/tuples-stream"
 run reconcile --batch "$out/sample-batch" --stream "$out/sample-stream"
+
+say "What would another policy have earned, by slot? The tuples are there, and only the report is made."
+run attribute --in impressions="$out/impressions" --in plays="$out/plays" --tuples --context country,device \
+  --policy 'popular=case when action < 80000010 then 1 else 0 end' --report "$out/policies.html" --out "$out/tuples-batch"
 
 say "What the stream's journal accounts for:"
 run inspect "$out/joined-stream"
 
 say "What was injected, by the generator's own account, is in $out/raw/truth.json.
+For a browser, without a network: $out/policies.html and $out/sample.html.
 Next: rescan join --help; rescan sql join; make kafka, and --in NAME=kafka://127.0.0.1:9092/TOPIC."
