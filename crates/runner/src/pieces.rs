@@ -23,9 +23,14 @@ impl Pieces {
         output: &'a Output,
         chosen: Option<&'a Chosen>,
     ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + 'a>> {
-        let kept = move |rows: RecordBatch| Ok(chosen.map_or(Ok(rows.clone()), |chosen| chosen.keep(&rows))?);
-        let shown =
-            move |rows: Result<RecordBatch>| Ok(chosen.map_or(Ok(rows?.clone()), |chosen| chosen.weigh(&rows?))?);
+        let kept = move |rows: RecordBatch| -> Result<RecordBatch> {
+            let Some(chosen) = chosen else { return Ok(rows) };
+            Ok(chosen.keep(&rows)?)
+        };
+        let shown = move |rows: Result<RecordBatch>| -> Result<RecordBatch> {
+            let Some(chosen) = chosen else { return rows };
+            Ok(chosen.weigh(&rows?)?)
+        };
         Ok(match self {
             Pieces::Held(rows) => {
                 let rows = rows.into_iter().map(kept).collect::<Result<Vec<_>>>()?;

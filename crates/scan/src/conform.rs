@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
@@ -36,6 +36,16 @@ pub(crate) fn conforming(
         }
     });
     LogicalPlanBuilder::from(scan).project(columns)?.build()
+}
+
+/// Text as whole values instead of views, which share the pages that they were read from: some rows out of many then
+/// weigh as much as they are, and operators that count what they hold spill no sooner than they must.
+pub(crate) fn owned_text(schema: &SchemaRef) -> SchemaRef {
+    let field = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        _ => field.clone(),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
 /// Rows as a table sees them: its columns by name, in its types.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, ViewTable};
@@ -22,14 +23,16 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::Query;
+use futures::StreamExt;
 
 use crate::bind::{Bound, Input, Output, bind, register_schemas, register_view};
 use crate::binding::Binding;
 use crate::bottom::{bottom, bottom_edge};
-use crate::conform::{conform, conforming, nothing};
+use crate::conform::{conform, conforming, nothing, owned_text};
 use crate::credits::{credits, sources};
 use crate::functions::{id_count, id_set};
 use crate::items::items;
@@ -270,24 +273,26 @@ impl Scan {
         let context = session(&config, None, runtime(limits.memory)?, self.approximate, Detail::Summary);
         register_schemas(&context)?;
         let mut refused = BTreeMap::new();
+        let typed = |schema: &SchemaRef| if sorted { owned_text(schema) } else { schema.clone() };
         for input in &self.inputs {
             let tables = tables.remove(&input.name).unwrap_or_default();
+            let schema = typed(&input.schema);
             let mut plans = Vec::new();
             let aside: &mut Vec<RecordBatch> = refused.entry(input.name.clone()).or_default();
             for table in tables {
                 aside.extend(input.refused(&context, table.clone()).await?);
-                plans.push(input.taken(conforming(&context, table, &input.schema)?)?);
+                plans.push(input.taken(conforming(&context, table, &schema)?)?);
             }
             let union = |all, plan| LogicalPlanBuilder::from(all).union(plan)?.build();
             let mut plans = plans.into_iter();
             let plan = match plans.next() {
                 Some(first) => plans.try_fold(first, union)?,
-                None => nothing(&input.schema)?,
+                None => nothing(&schema)?,
             };
             register(&context, &format!("batch.{}", input.name), plan)?;
         }
         for (name, layout) in &self.layouts {
-            register(&context, &format!("state.{name}"), nothing(&layout.schema)?)?;
+            register(&context, &format!("state.{name}"), nothing(&typed(&layout.schema))?)?;
         }
         let mut next = BTreeMap::new();
         for (name, query) in &self.views {
@@ -311,7 +316,10 @@ impl Scan {
             };
             let plan = rows.create_physical_plan().await?;
             let plan = if sorted { in_order(plan, &output.key)? } else { plan };
-            outputs.insert(output.name.clone(), execute_stream(plan, context.task_ctx())?);
+            let schema = output.schema.clone();
+            let rows = execute_stream(plan, context.task_ctx())?.map(move |rows| conform(&rows?, &schema));
+            let rows = RecordBatchStreamAdapter::new(output.schema.clone(), rows);
+            outputs.insert(output.name.clone(), Box::pin(rows) as SendableRecordBatchStream);
         }
         Ok(Stepped { outputs, deltas: BTreeMap::new(), refused, merged: BTreeMap::new(), next })
     }
@@ -364,14 +372,18 @@ fn table_config(threads: usize) -> SessionConfig {
 /// Sort-merge joins spill, and the build side of a hash join does not. How much operators hold at once and reserve is
 /// cut down to the memory there is; with less than two partitions the planner takes hash joins all the same.
 fn spilling_config(limits: Limits) -> SessionConfig {
-    let mut config = table_config(2).with_batch_size(SPILLING_ROWS);
+    let memory = limits.memory.unwrap_or(usize::MAX);
+    let mut config = table_config(2).with_batch_size((memory / BYTES_A_ROW).clamp(SPILLING_ROWS.0, SPILLING_ROWS.1));
     config.options_mut().optimizer.prefer_hash_join = false;
-    config.options_mut().execution.sort_spill_reservation_bytes = limits.memory.map_or(1 << 20, |memory| memory / 64);
+    config.options_mut().execution.sort_spill_reservation_bytes = memory.min(1 << 26) / 64;
     config
 }
 
-/// Rows of a batch where memory is short: some of every operator are held in any case.
-const SPILLING_ROWS: usize = 1024;
+/// The least and the most rows of a batch where memory is short: each operator holds some batches in any case.
+const SPILLING_ROWS: (usize, usize) = (128, 8192);
+
+/// Memory for each row of a batch: some tens of operators, a few batches of some hundred bytes a row in each.
+const BYTES_A_ROW: usize = 1 << 16;
 
 /// Sorts what a plan puts out by some columns, ascending and nulls first: one sort for all of its partitions, so that
 /// it has all the memory that they leave.
