@@ -117,11 +117,19 @@ fn engine(error: &DataFusionError) -> u8 {
     }
 }
 
+/// What the engine says of it names settings that nobody has here.
+const TOO_LITTLE: &str = "needs more memory than it may take: raise --memory-limit";
+
+fn exhausted(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
 /// The chain of causes, each part once.
 fn said_once(error: &Error) -> String {
     let mut said = String::new();
     for cause in error.chain() {
-        let part = cause.to_string();
+        let short = cause.downcast_ref::<DataFusionError>().is_some_and(exhausted);
+        let part = if short { TOO_LITTLE.to_owned() } else { cause.to_string() };
         let part = part.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" ");
         if !said.contains(&part) {
             if !said.is_empty() {

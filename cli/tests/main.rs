@@ -11,6 +11,7 @@ mod main {
     mod explain_play;
     mod golden;
     mod kafka;
+    mod memory;
     mod merge;
     mod openbandit;
     mod readme;

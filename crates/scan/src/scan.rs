@@ -380,10 +380,10 @@ fn spilling_config(limits: Limits) -> SessionConfig {
 }
 
 /// The least and the most rows of a batch where memory is short: each operator holds some batches in any case.
-const SPILLING_ROWS: (usize, usize) = (128, 8192);
+const SPILLING_ROWS: (usize, usize) = (32, 8192);
 
 /// Memory for each row of a batch: some tens of operators, a few batches of some hundred bytes a row in each.
-const BYTES_A_ROW: usize = 1 << 16;
+const BYTES_A_ROW: usize = 1 << 18;
 
 /// Sorts what a plan puts out by some columns, ascending and nulls first: one sort for all of its partitions, so that
 /// it has all the memory that they leave.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::row::{RowConverter, SortField};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
@@ -195,7 +196,8 @@ impl Job {
         self.fold(&[events.to_vec()], false).await
     }
 
-    async fn tables(&self, events: &[Event]) -> String {
+    /// f(empty, all), as for tables that fit into memory or that do not.
+    async fn tables(&self, events: &[Event], sorted: bool) -> String {
         let table = |(name, rows)| {
             let table = MemTable::try_new(self.schema.clone(), vec![rows]).unwrap();
             (name, vec![Arc::new(table) as Arc<dyn datafusion::catalog::TableProvider>])
@@ -203,15 +205,31 @@ impl Job {
         let tables = batch(events, self.inputs, &self.schema).into_iter().map(table).collect();
         let (_, stepped) = self
             .scan
-            .step(self.scan.empty(), Batch::Tables(Tables { inputs: tables, ..Tables::default() }), LIMITS)
+            .step(self.scan.empty(), Batch::Tables(Tables { inputs: tables, within: None, sorted }), LIMITS)
             .await
             .unwrap();
         let mut out = Rows::new();
         for (name, stream) in stepped.outputs {
-            out.insert(name, stream.try_collect().await.unwrap());
+            let rows: Vec<RecordBatch> = stream.try_collect().await.unwrap();
+            if sorted {
+                let output = self.scan.outputs().iter().find(|output| output.name == name).unwrap();
+                assert_in_order(&rows, &output.key);
+            }
+            out.insert(name, rows);
         }
         self.standing(&out, stepped.next.get(CELLS).map(Vec::as_slice).unwrap_or_default())
     }
+}
+
+/// Keys ascend from row to row.
+fn assert_in_order(rows: &[RecordBatch], key: &[String]) {
+    let Some(first) = rows.first() else { return };
+    let all = concat_batches(&first.schema(), rows).unwrap();
+    let fields = key.iter().map(|name| SortField::new(all.column_by_name(name).unwrap().data_type().clone()));
+    let converter = RowConverter::new(fields.collect()).unwrap();
+    let columns: Vec<_> = key.iter().map(|name| all.column_by_name(name).unwrap().clone()).collect();
+    let keys = converter.convert_columns(&columns).unwrap();
+    assert!((1..all.num_rows()).all(|row| keys.row(row - 1) <= keys.row(row)), "{key:?}");
 }
 
 fn cut(events: &[Event], rng: &mut ChaCha8Rng) -> Vec<Vec<Event>> {
@@ -339,5 +357,12 @@ fn merge_of_outputs() {
 
 #[test]
 fn two_runners() {
-    law("two runners", async |job, events, rng| (job.tables(events).await, job.fold(&cut(events, rng), true).await));
+    law("two runners", async |job, events, rng| {
+        (job.tables(events, false).await, job.fold(&cut(events, rng), true).await)
+    });
+}
+
+#[test]
+fn larger_than_memory() {
+    law("larger than memory", async |job, events, _| (job.reference(events).await, job.tables(events, true).await));
 }

@@ -8,3 +8,4 @@ mod events;
 mod laws;
 mod many_groups;
 mod refusals;
+mod sorted;
