@@ -2,6 +2,8 @@
 //! met.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -17,6 +19,13 @@ fn made() -> Workdir {
 
 fn manifest(dir: &Workdir, out: &str) -> Value {
     serde_json::from_str(&dir.read(&format!("{out}/_rescan/sample.json"))).unwrap()
+}
+
+/// What each sealed hour was made of: of a sample all hours of its run, so the same for each of them.
+fn made_of(dir: &Workdir, out: &str) -> Vec<Value> {
+    let sealed = dir.files(out).into_iter().filter(|file| file.ends_with("_SUCCESS"));
+    let success = |file: String| serde_json::from_str::<Value>(&dir.read(&format!("{out}/{file}"))).unwrap();
+    sealed.map(|file| success(file)["inputs"]["identity"].take()).collect()
 }
 
 fn ids(dir: &Workdir, out: &str) -> BTreeSet<String> {
@@ -171,4 +180,59 @@ fn batch_and_stream_agree_and_inspect_sees_what_was_touched() {
     std::fs::remove_file(dir.path(&format!("batch/{hour}"))).unwrap();
     let touched = dir.run("inspect batch");
     assert_eq!(touched.code, Some(65), "{}", touched.err);
+}
+
+#[test]
+fn an_output_holds_the_hours_of_one_sample() {
+    let dir = made();
+    let line = "stratify --in archive --size 300 --out out";
+    dir.ok(&format!("{line} --from 2016-11-07T00 --to 2016-11-07T02"));
+    let before = dir.parts("out");
+    let other = dir.run(&format!("{line} --from 2016-11-07T01 --to 2016-11-07T03"));
+    assert_eq!(other.code, Some(78), "{}", other.err);
+    assert!(other.err.contains("2016-11-07T00") && other.err.contains("--force"), "{}", other.err);
+    assert!(dir.parts("out") == before && dir.ok("inspect out").out.contains("sample verified"));
+    dir.ok(&format!("{line} --from 2016-11-07T01 --to 2016-11-07T03 --force"));
+    dir.ok("stratify --in archive --size 300 --out alone --from 2016-11-07T01 --to 2016-11-07T03");
+    assert!(dir.parts("out") == dir.parts("alone"), "what was there before shows");
+    assert_eq!(made_of(&dir, "out").len(), 2);
+    assert!(dir.ok("inspect out").out.contains("sample verified"));
+    let replay = "stratify --in archive --replay --size 300 --out replay";
+    dir.ok(&format!("{replay} --to 2016-11-07T02"));
+    let other = dir.run(&format!("{replay} --from 2016-11-07T01"));
+    assert!(other.code == Some(78) && other.err.contains("--to was 2016-11-07T02"), "{:?} {}", other.code, other.err);
+    // An archive that grew: all hours that there were are drawn anew.
+    dir.ok(line);
+    assert_eq!(made_of(&dir, "out").len(), 3);
+    let lock = File::options().write(true).open(dir.path("out/_rescan/journal/sample/LOCK")).unwrap();
+    lock.lock().unwrap();
+    let second = dir.run(&format!("{line} --hour 2016-11-07T01"));
+    assert!(second.code == Some(75) && second.err.contains("sample/LOCK"), "{:?} {}", second.code, second.err);
+}
+
+/// Killed while it takes the place of another sample, at several moments after its decision.
+#[test]
+fn hours_of_two_samples_are_never_sealed_beside_one_another() {
+    let dir = Workdir::new();
+    dir.generate("--hours 12 --impressions-per-hour 100 --late 0 --malformed 0 --duplicates 0");
+    dir.ok("ingest --in raw/impressions.jsonl --schema impressions --out archive");
+    let line = |seed: u64, out: &str| format!("stratify --in archive --size 600 --seed {seed} --out {out}");
+    [0, 1].iter().for_each(|seed| drop(dir.ok(&line(*seed, &format!("whole-{seed}")))));
+    dir.ok(&line(0, "out"));
+    let mut halfway = 0;
+    for kill in 1..=12 {
+        let decided = |dir: &Workdir| dir.path(&format!("out/_rescan/journal/sample/{:010}.json", kill + 1)).exists();
+        let mut since = None;
+        dir.kill_when(&line(kill % 2, "out"), || {
+            let since = if decided(&dir) { *since.get_or_insert_with(Instant::now) } else { return false };
+            since.elapsed() >= Duration::from_millis(kill)
+        });
+        let made_of = made_of(&dir, "out");
+        halfway += usize::from(made_of.len() < 12);
+        assert!(made_of.iter().all(|identity| *identity == made_of[0]), "kill {kill}: {made_of:?}");
+        dir.ok(&line(kill % 2, "out"));
+        assert!(dir.parts("out") == dir.parts(&format!("whole-{}", kill % 2)), "kill {kill}");
+        assert!(dir.ok("inspect out").out.contains("sample verified"));
+    }
+    assert!(halfway > 0, "every run ended before it was killed");
 }
