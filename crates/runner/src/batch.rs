@@ -30,7 +30,8 @@ const GROWTH: u64 = 6;
 /// Runs the hours of a range that are not up to date. An input may be in several places, and is all of them together.
 ///
 /// # Errors
-/// [`MissingInput`](crate::MissingInput), [`Occupied`](crate::Occupied); whatever keeps an hour from being committed. Hours that were committed before stand.
+/// [`MissingInput`](crate::MissingInput), [`Occupied`](crate::Occupied); whatever keeps an hour from being committed.
+/// Hours that were committed before stand.
 pub async fn batch(
     job: Arc<Job>,
     inputs: Vec<(String, Location)>,
