@@ -210,29 +210,55 @@ fn an_output_holds_the_hours_of_one_sample() {
     assert!(second.code == Some(75) && second.err.contains("sample/LOCK"), "{:?} {}", second.code, second.err);
 }
 
-/// Killed while it takes the place of another sample, at several moments after its decision.
-#[test]
-fn hours_of_two_samples_are_never_sealed_beside_one_another() {
+/// Two samples of the same twelve hours, and the first again in `out`.
+fn two_samples() -> (Workdir, impl Fn(u64, &str) -> String) {
     let dir = Workdir::new();
     dir.generate("--hours 12 --impressions-per-hour 100 --late 0 --malformed 0 --duplicates 0");
     dir.ok("ingest --in raw/impressions.jsonl --schema impressions --out archive");
     let line = |seed: u64, out: &str| format!("stratify --in archive --size 600 --seed {seed} --out {out}");
-    [0, 1].iter().for_each(|seed| drop(dir.ok(&line(*seed, &format!("whole-{seed}")))));
-    dir.ok(&line(0, "out"));
-    let mut halfway = 0;
-    for kill in 1..=12 {
+    [(0, "whole-0"), (1, "whole-1"), (0, "out")].iter().for_each(|(seed, out)| drop(dir.ok(&line(*seed, out))));
+    (dir, line)
+}
+
+#[track_caller]
+fn of_one_sample(dir: &Workdir) -> usize {
+    let made_of = made_of(dir, "out");
+    assert!(made_of.iter().all(|identity| *identity == made_of[0]), "{made_of:?}");
+    made_of.len()
+}
+
+/// A directory where `_SUCCESS` is to be stops a run after its decision, at the same place each time.
+#[test]
+fn hours_of_two_samples_are_never_sealed_beside_one_another() {
+    let (dir, line) = two_samples();
+    for (draw, hour) in [3, 8, 11].into_iter().enumerate() {
+        let (seed, success) = ((draw as u64 + 1) % 2, dir.path(&format!("out/dt=2016-11-07/hr={hour:02}/_SUCCESS")));
+        std::fs::remove_file(&success).unwrap();
+        std::fs::create_dir(&success).unwrap();
+        let stopped = dir.run(&line(seed, "out"));
+        assert!(stopped.code == Some(74) && stopped.err.contains("_SUCCESS"), "{:?} {}", stopped.code, stopped.err);
+        std::fs::remove_dir(&success).unwrap();
+        assert!(of_one_sample(&dir) < 12);
+        assert!(dir.ok(&line(seed, "out")).err.contains("up to date"), "what was decided is only published");
+        assert!(dir.parts("out") == dir.parts(&format!("whole-{seed}")), "hour {hour}");
+        assert!(dir.ok("inspect out").out.contains("sample verified"));
+    }
+}
+
+/// Killed, as by the kernel, some moments after the decision.
+#[test]
+fn a_sample_that_takes_the_place_of_another_survives_kills() {
+    let (dir, line) = two_samples();
+    for kill in 1..=6 {
         let decided = |dir: &Workdir| dir.path(&format!("out/_rescan/journal/sample/{:010}.json", kill + 1)).exists();
         let mut since = None;
         dir.kill_when(&line(kill % 2, "out"), || {
             let since = if decided(&dir) { *since.get_or_insert_with(Instant::now) } else { return false };
-            since.elapsed() >= Duration::from_millis(kill)
+            since.elapsed() >= Duration::from_millis(2 * (kill - 1))
         });
-        let made_of = made_of(&dir, "out");
-        halfway += usize::from(made_of.len() < 12);
-        assert!(made_of.iter().all(|identity| *identity == made_of[0]), "kill {kill}: {made_of:?}");
+        of_one_sample(&dir);
         dir.ok(&line(kill % 2, "out"));
         assert!(dir.parts("out") == dir.parts(&format!("whole-{}", kill % 2)), "kill {kill}");
         assert!(dir.ok("inspect out").out.contains("sample verified"));
     }
-    assert!(halfway > 0, "every run ended before it was killed");
 }
