@@ -16,6 +16,11 @@ create table batch.events (event_id text, ts timestamp, unit text, stratum text,
 
 comment on table batch.events is 'time ts';
 
+-- The sets below mind no repeats: this table only tells them, for the account of rows.
+create table state.events as select event_id, ts from batch.events;
+
+comment on table state.events is 'key (event_id, ts), time ts, keep interval ''0''';
+
 create table state.cells (cell text, since timestamp, units bytea, least bytea);
 
 comment on table state.cells is 'key (cell, since), time since, keep interval ''3650000 days'',

@@ -15,7 +15,10 @@ use crate::words::microseconds;
 #[command(after_help = "Examples:
   rescan ingest --in raw/impressions.jsonl --schema impressions --out archive/impressions
   rescan ingest --in kafka://localhost:9092/plays --schema plays --out archive/plays --follow
-  rescan ingest --in log.csv --select 'id as event_id, timestamp as ts, item' --where 'item > 0' --out archive/items")]
+  rescan ingest --in log.csv --select 'id as event_id, timestamp as ts, item' --where 'item > 0' --out archive/items
+
+Only ingest takes out repeats that have another time than the event they repeat. Other commands that read raw rows take
+rows of one id and one time for one event, as after ingest --dedup 0: where senders try again, ingest first.")]
 pub struct Ingest {
     #[command(flatten)]
     run: RunFlags,

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use connector::{Hour, HourFiles, Location, SourceError, list};
-use journal::{Epoch, JournalError, look};
+use journal::{Decision, Epoch, JournalError, look, recover};
 use report::count;
 use runner::{Manifest, content};
 use serde_json::{Value, json};
 
 use crate::sample_report;
 use crate::show::{Table, time};
+use crate::words::location;
 
 /// What an output holds: partitions, ledger, watermark, state, late and rejected rows
 #[derive(Args, Debug)]
@@ -30,7 +31,7 @@ pub struct Inspect {
 
 impl Inspect {
     pub async fn run(&self) -> Result<ExitCode> {
-        let location = Location::parse(&self.out, &BTreeMap::new())?;
+        let location = location(&self.out, &BTreeMap::new())?;
         let hours = list(&location, ..).await?;
         let epoch = last_epoch(Path::new(&self.out))?;
         let sample = Manifest::of(&PathBuf::from(&self.out))?;
@@ -63,8 +64,21 @@ impl Inspect {
 /// The last epoch of the stream's journal, where there is one.
 pub fn last_epoch(out: &Path) -> Result<Option<Epoch>> {
     let chain = out.join("_rescan/journal/stream");
-    let facts = look(&chain, &BTreeMap::new()).with_context(|| format!("read the journal in {}", chain.display()))?;
-    Ok(facts.newest.transpose().map_err(|what| JournalError::Corrupt { path: chain, what })?)
+    let mut broken = None;
+    // A look beside a run that goes on may find half of a change: what is broken is so when looked at again.
+    for _ in 0..2 {
+        let mut facts =
+            look(&chain, &BTreeMap::new()).with_context(|| format!("read the journal in {}", chain.display()))?;
+        if let Some(Ok(newest)) = &facts.newest {
+            facts.config = newest.config.clone();
+        }
+        broken = match recover(&facts) {
+            Decision::Corrupt { what } => Some(what),
+            Decision::Gap { missing } => Some(format!("epochs {} to {} are missing", missing.start(), missing.end())),
+            _ => return Ok(facts.newest.and_then(Result::ok)),
+        };
+    }
+    Err(JournalError::Corrupt { path: chain, what: broken.unwrap_or_default() }.into())
 }
 
 /// Counts the rows of a sample again, and hashes their ids.

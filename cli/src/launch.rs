@@ -19,6 +19,7 @@ use crate::policies::Policies;
 use crate::show::{Show, report};
 use crate::side::load_sides;
 use crate::sql::script;
+use crate::words::location;
 
 /// What a command line means.
 pub struct Plan {
@@ -92,7 +93,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
     }
     let job = Job {
         command: plan.command.clone(),
-        config: config(&plan, &opened, &sides),
+        config: config(&plan, &opened, &sides)?,
         out: plan.flags.out.clone(),
         time: plan.flags.time(),
         sides,
@@ -191,7 +192,7 @@ async fn everywhere(plan: &Plan, roots: BTreeMap<String, Location>) -> Result<Ve
     let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
     let mut all: Vec<(String, Location)> = roots.into_iter().collect();
     for (name, uri) in &plan.regions {
-        all.push((name.clone(), Location::parse(uri, &options)?));
+        all.push((name.clone(), location(uri, &options)?));
     }
     if !plan.regions.is_empty() {
         one_kind(&all).await?;
@@ -252,7 +253,7 @@ async fn range(plan: &Plan, roots: &[(String, Location)]) -> Result<Range> {
 }
 
 /// What gives the results: another value of any of these gives others.
-fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> BTreeMap<String, String> {
+fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> Result<BTreeMap<String, String>> {
     let flags = &plan.flags;
     let mut config = BTreeMap::from([
         ("command".to_owned(), plan.command.clone()),
@@ -285,8 +286,11 @@ fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> BTreeMap<String,
             ("--max-future", flags.max_future),
         ];
         config.extend(times.map(|(flag, us)| (flag.to_owned(), format!("{us} µs"))));
+        let (from, to) = flags.range()?;
+        let ends = [("--from", from), ("--to", to)];
+        config.extend(ends.into_iter().filter_map(|(flag, hour)| Some((flag.to_owned(), hour?.to_string()))));
     }
-    config
+    Ok(config)
 }
 
 fn explain(plan: &Plan, scan: &Scan, opened: &Opened) {

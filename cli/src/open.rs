@@ -15,6 +15,7 @@ use scan::Door;
 use crate::exit::Usage;
 use crate::flags::Format;
 use crate::launch::Plan;
+use crate::words::location;
 
 /// The inputs of a run, all for one runner.
 pub enum Opened {
@@ -48,11 +49,18 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
         if uri == "-" || uri.starts_with("kafka://") {
             continue;
         }
-        let location = Location::parse(uri, &options)?;
+        let location = location(uri, &options)?;
         let file = location.local_path().is_some_and(|path| path.is_file());
         if !file && is_partitioned(&location).await? {
             archives.insert(name.clone(), location);
         }
+    }
+    if plan.flags.follow
+        && let Some(name) = archives.keys().next()
+    {
+        let uri = &plan.inputs[name];
+        let what = "leave out --follow and run it again as hours appear, or follow what ingest follows, files or Kafka";
+        return Err(Usage(format!("--follow cannot follow {uri}, hours that are sealed one by one: {what}")).into());
     }
     let streamed = plan.flags.replay || plan.flags.follow || archives.len() < plan.inputs.len();
     if !streamed && plan.filter.is_none() && plan.select.is_none() {

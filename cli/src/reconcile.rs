@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use connector::{Hour, Location};
+use connector::Hour;
 use runner::{ReconcileOptions, Summary, reconcile};
 
 use crate::exit::Usage;
-use crate::words::{columns, pair};
+use crate::words::{columns, location, pair};
 
 /// Proves that two outputs agree, or tells every row on which they do not
 #[derive(Args, Debug)]
@@ -57,7 +57,7 @@ impl Reconcile {
         }
         let key = self.key.as_deref().map(columns).transpose()?;
         let options = ReconcileOptions { key, tolerance, from: self.from, to: self.to, ..ReconcileOptions::default() };
-        let (batch, stream) = (Location::parse(&self.batch, &s3)?, Location::parse(&self.stream, &s3)?);
+        let (batch, stream) = (location(&self.batch, &s3)?, location(&self.stream, &s3)?);
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         let json = self.json;
         let summary = reconcile(&batch, &stream, &options, |difference| {

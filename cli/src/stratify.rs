@@ -37,7 +37,8 @@ rules.toml:
   per_positive = 4
 
 The rules hold over all rows of the run, so the sample is drawn at its end: with --follow, by a later run without it.
-With --unit, sizes count units.")]
+With --unit, sizes count units. An output holds one sample: a batch run that leaves hours of a former one out is refused,
+unless with --force, which takes them away. While a batch run draws a sample, no other may.")]
 pub struct Stratify {
     #[command(flatten)]
     run: RunFlags,

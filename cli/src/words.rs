@@ -1,18 +1,32 @@
 //! Words of the command line to values.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Command;
+use connector::Location;
 use scan::Literal;
 
 use crate::exit::Usage;
 
+/// The longest time that a flag takes: no sum of it with a time that events have leaves what the engine can hold.
+const LONGEST: Duration = Duration::from_hours(36_500 * 24);
+
 /// `30m`, `2h`, `0`: microseconds.
 pub fn microseconds(text: &str) -> Result<i64, String> {
     let duration = humantime::parse_duration(text).map_err(|e| format!("{e}: write 90s, 30m, 2h or 1day"))?;
-    i64::try_from(duration.as_micros()).map_err(|_| "too long".to_owned())
+    if duration > LONGEST {
+        return Err("too long: at most 36500days, a hundred years".to_owned());
+    }
+    i64::try_from(duration.as_micros()).map_err(|e| e.to_string())
+}
+
+/// A place for files.
+pub fn location(uri: &str, options: &BTreeMap<String, String>) -> Result<Location> {
+    Location::parse(uri, options).map_err(|e| Usage(format!("{e:#}")).into())
 }
 
 /// `512M`, `2GiB`, `1000000`: bytes.
@@ -111,6 +125,9 @@ mod tests {
         assert_eq!(microseconds("30m"), Ok(1_800_000_000));
         assert_eq!(microseconds("0"), Ok(0));
         assert!(microseconds("soon").is_err());
+        assert_eq!(microseconds("36500d"), Ok(36_500 * 86_400_000_000));
+        assert!(microseconds("36501d").unwrap_err().contains("36500days"));
+        assert!(microseconds("99999999999999y").is_err());
         assert_eq!(bytes("64M"), Ok(64 << 20));
         assert_eq!(bytes("2GiB"), Ok(2 << 30));
         assert_eq!(bytes("17"), Ok(17));

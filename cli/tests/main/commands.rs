@@ -174,6 +174,55 @@ fn an_archive_replayed_gives_the_bytes_of_its_files() {
     assert!(dir.parts("replay") == dir.parts("files"));
 }
 
+/// A retry: the same id a little later. To take one out again that was joined or counted is not in the sets that state is
+/// made of, so that only `ingest` knows of a horizon. Anybody else takes rows of one id and one time for one event.
+#[test]
+fn only_ingest_takes_out_a_repeat_that_has_another_time() {
+    let dir = Workdir::new();
+    let event = |id: &str, time: &str| {
+        format!(
+            "{{\"event_id\":\"{id}\",\"ts\":\"2016-11-07T10:{time}:00Z\",\"request_id\":\"r\",\"profile_id\":1,\"video_id\":1}}\n"
+        )
+    };
+    let twice = [event("i", "00"), event("i", "05"), event("j", "06"), event("j", "06")].concat();
+    dir.write("impressions.jsonl", twice);
+    dir.write("plays.jsonl", [event("p", "10"), event("p", "10"), event("p", "20")].concat());
+    for name in ["impressions", "plays"] {
+        for dedup in ["0s", "1h"] {
+            let out = format!("archive-{dedup}/{name}");
+            dir.ok(&format!("ingest --in {name}.jsonl --schema {name} --dedup {dedup} --out {out}"));
+        }
+    }
+    let pair =
+        |place: &str, end: &str| format!("--in impressions={place}impressions{end} --in plays={place}plays{end}");
+    let one = |place: &str, end: &str| format!("--in events={place}impressions{end} --schema impressions");
+    // The key of a pair has no time.
+    for (command, inputs, shows) in [
+        ("join", &pair as &dyn Fn(&str, &str) -> String, false),
+        ("attribute --model linear", &pair, true),
+        ("aggregate --epoch 1m", &pair, true),
+        ("stratify --size 2", &one, true),
+    ] {
+        let rows = |line: String| {
+            dir.ok(&format!("{command} {line} --out out"));
+            let rows = dir.rows("out");
+            fs::remove_dir_all(dir.path("out")).unwrap();
+            rows.into_iter().map(|mut row| (row["_arrived_at"].take(), row).1).collect::<Vec<_>>()
+        };
+        let [all, once] = ["0s", "1h"].map(|dedup| {
+            let archive = inputs(&format!("archive-{dedup}/"), "");
+            let batch = rows(archive.clone());
+            assert_eq!(rows(format!("{archive} --replay")), batch, "{command} of what ingest --dedup {dedup} keeps");
+            batch
+        });
+        assert_eq!(rows(inputs("", ".jsonl")), all, "{command} of the files");
+        assert_eq!(all != once, shows, "{command}: {all:#?} {once:#?}");
+    }
+    dir.ok(&format!("stratify {} --size 2 --out sample", one("", ".jsonl")));
+    let events = &dir.ledger("sample")["events"];
+    assert_eq!((&events["accepted"], &events["duplicate"]), (&json!(3), &json!(1)), "{events}");
+}
+
 #[test]
 fn reconcile_tells_equal_explained_and_unexplained() {
     let dir = demo();

@@ -45,6 +45,17 @@ fn usage() {
         assert_eq!(ran.code, Some(2), "{flag}: {}", ran.err);
         assert!(ran.err.starts_with("error: ") && ran.err.contains(flag.split(' ').next().unwrap()), "{}", ran.err);
     }
+    for line in [
+        format!("{JOIN} --within 300000d"),
+        format!("{} --lookback 300000d", JOIN.replace("join", "attribute")),
+        "ingest --in raw/plays.jsonl --schema plays --dedup 300000d --out out".to_owned(),
+    ] {
+        let ran = dir.run(&line);
+        assert!(ran.code == Some(2) && ran.err.contains("at most 36500days"), "{line}: {}", ran.err);
+    }
+    failed(&dir.run(&format!("{JOIN} --follow")), 2, &["--follow", "archive/impressions", "run it again"]);
+    failed(&dir.run(&JOIN.replace("archive/plays", "ftp://host/plays")), 2, &["ftp://host/plays"]);
+    failed(&dir.run("inspect ftp://host/plays"), 2, &["ftp://host/plays"]);
     let hours = dir.run(&format!("{JOIN} --from 2016-11-07T02 --to 2016-11-07T02"));
     failed(&hours, 2, &["--from 2016-11-07T02 is not before --to 2016-11-07T02"]);
     failed(&dir.run(&format!("{JOIN} --day 2016-02-31")), 2, &["2016-02-31", "2026-11-20"]);
@@ -172,6 +183,46 @@ fn damaged_journal_state_and_open_rows() {
             }
         }
     }
+}
+
+#[test]
+fn damaged_outputs_inspected() {
+    let dir = demo();
+    dir.ok(STREAM);
+    let journal = dir.path("out/_rescan/journal/stream");
+    let (record, _) = dir.record("out").unwrap();
+    let text = fs::read(&record).unwrap();
+    fs::remove_file(&record).unwrap();
+    failed(&dir.run("inspect out"), 65, &["out/_rescan/journal/stream", "its record is gone"]);
+    fs::write(journal.join("0000000009.json"), &text).unwrap();
+    fs::write(record, text).unwrap();
+    failed(&dir.run("inspect out"), 65, &["out/_rescan/journal/stream", "are missing"]);
+    fs::remove_dir_all(journal).unwrap();
+    dir.write("out/_rescan/sample.json", "{");
+    failed(&dir.run("inspect out"), 65, &["out/_rescan/sample.json"]);
+    dir.write("out/_rescan/owner.json", "{");
+    failed(&dir.run(STREAM), 65, &["out/_rescan/owner.json"]);
+}
+
+/// An output is one command's and one runner's, whatever the hours and the other flags.
+#[test]
+fn outputs_of_others() {
+    let dir = demo();
+    dir.ok(&format!("{JOIN} --hour 2016-11-07T00"));
+    let before = dir.files("out");
+    let said = ["out is of batch runs of join, with the output joined", "another --out"];
+    for line in [JOIN.replace("join", "aggregate"), JOIN.replace("join", "attribute"), STREAM.to_owned()] {
+        failed(&dir.run(&line), 78, &said);
+        failed(&dir.run(&format!("{line} --force")), 78, &said);
+    }
+    failed(&dir.run("ingest --in raw/plays.jsonl --schema plays --out out"), 78, &["and not of a stream of ingest"]);
+    assert_eq!(dir.files("out"), before);
+    dir.ok(&format!("{JOIN} --within 1h"));
+    let credits = JOIN.replace("join", "attribute").replace("--out out", "--out credits");
+    dir.ok(&credits);
+    failed(&dir.run(&format!("{credits} --tuples")), 78, &["with the output attributed", "with the output tuples"]);
+    dir.ok(&STREAM.replace("--out out", "--out live"));
+    failed(&dir.run(&JOIN.replace("--out out", "--out live")), 78, &["live is of a stream of join"]);
 }
 
 #[test]

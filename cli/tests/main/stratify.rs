@@ -2,6 +2,8 @@
 //! met.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -17,6 +19,13 @@ fn made() -> Workdir {
 
 fn manifest(dir: &Workdir, out: &str) -> Value {
     serde_json::from_str(&dir.read(&format!("{out}/_rescan/sample.json"))).unwrap()
+}
+
+/// What each sealed hour was made of: of a sample all hours of its run, so the same for each of them.
+fn made_of(dir: &Workdir, out: &str) -> Vec<Value> {
+    let sealed = dir.files(out).into_iter().filter(|file| file.ends_with("_SUCCESS"));
+    let success = |file: String| serde_json::from_str::<Value>(&dir.read(&format!("{out}/{file}"))).unwrap();
+    sealed.map(|file| success(file)["inputs"]["identity"].take()).collect()
 }
 
 fn ids(dir: &Workdir, out: &str) -> BTreeSet<String> {
@@ -171,4 +180,85 @@ fn batch_and_stream_agree_and_inspect_sees_what_was_touched() {
     std::fs::remove_file(dir.path(&format!("batch/{hour}"))).unwrap();
     let touched = dir.run("inspect batch");
     assert_eq!(touched.code, Some(65), "{}", touched.err);
+}
+
+#[test]
+fn an_output_holds_the_hours_of_one_sample() {
+    let dir = made();
+    let line = "stratify --in archive --size 300 --out out";
+    dir.ok(&format!("{line} --from 2016-11-07T00 --to 2016-11-07T02"));
+    let before = dir.parts("out");
+    let other = dir.run(&format!("{line} --from 2016-11-07T01 --to 2016-11-07T03"));
+    assert_eq!(other.code, Some(78), "{}", other.err);
+    assert!(other.err.contains("2016-11-07T00") && other.err.contains("--force"), "{}", other.err);
+    assert!(dir.parts("out") == before && dir.ok("inspect out").out.contains("sample verified"));
+    dir.ok(&format!("{line} --from 2016-11-07T01 --to 2016-11-07T03 --force"));
+    dir.ok("stratify --in archive --size 300 --out alone --from 2016-11-07T01 --to 2016-11-07T03");
+    assert!(dir.parts("out") == dir.parts("alone"), "what was there before shows");
+    assert_eq!(made_of(&dir, "out").len(), 2);
+    assert!(dir.ok("inspect out").out.contains("sample verified"));
+    let replay = "stratify --in archive --replay --size 300 --out replay";
+    dir.ok(&format!("{replay} --to 2016-11-07T02"));
+    let other = dir.run(&format!("{replay} --from 2016-11-07T01"));
+    assert!(other.code == Some(78) && other.err.contains("--to was 2016-11-07T02"), "{:?} {}", other.code, other.err);
+    // An archive that grew: all hours that there were are drawn anew.
+    dir.ok(line);
+    assert_eq!(made_of(&dir, "out").len(), 3);
+    let lock = File::options().write(true).open(dir.path("out/_rescan/journal/sample/LOCK")).unwrap();
+    lock.lock().unwrap();
+    let second = dir.run(&format!("{line} --hour 2016-11-07T01"));
+    assert!(second.code == Some(75) && second.err.contains("sample/LOCK"), "{:?} {}", second.code, second.err);
+}
+
+/// Two samples of the same twelve hours, and the first again in `out`.
+fn two_samples() -> (Workdir, impl Fn(u64, &str) -> String) {
+    let dir = Workdir::new();
+    dir.generate("--hours 12 --impressions-per-hour 100 --late 0 --malformed 0 --duplicates 0");
+    dir.ok("ingest --in raw/impressions.jsonl --schema impressions --out archive");
+    let line = |seed: u64, out: &str| format!("stratify --in archive --size 600 --seed {seed} --out {out}");
+    [(0, "whole-0"), (1, "whole-1"), (0, "out")].iter().for_each(|(seed, out)| drop(dir.ok(&line(*seed, out))));
+    (dir, line)
+}
+
+#[track_caller]
+fn of_one_sample(dir: &Workdir) -> usize {
+    let made_of = made_of(dir, "out");
+    assert!(made_of.iter().all(|identity| *identity == made_of[0]), "{made_of:?}");
+    made_of.len()
+}
+
+/// A directory where `_SUCCESS` is to be stops a run after its decision, at the same place each time.
+#[test]
+fn hours_of_two_samples_are_never_sealed_beside_one_another() {
+    let (dir, line) = two_samples();
+    for (draw, hour) in [3, 8, 11].into_iter().enumerate() {
+        let (seed, success) = ((draw as u64 + 1) % 2, dir.path(&format!("out/dt=2016-11-07/hr={hour:02}/_SUCCESS")));
+        std::fs::remove_file(&success).unwrap();
+        std::fs::create_dir(&success).unwrap();
+        let stopped = dir.run(&line(seed, "out"));
+        assert!(stopped.code == Some(74) && stopped.err.contains("_SUCCESS"), "{:?} {}", stopped.code, stopped.err);
+        std::fs::remove_dir(&success).unwrap();
+        assert!(of_one_sample(&dir) < 12);
+        assert!(dir.ok(&line(seed, "out")).err.contains("up to date"), "what was decided is only published");
+        assert!(dir.parts("out") == dir.parts(&format!("whole-{seed}")), "hour {hour}");
+        assert!(dir.ok("inspect out").out.contains("sample verified"));
+    }
+}
+
+/// Killed, as by the kernel, some moments after the decision.
+#[test]
+fn a_sample_that_takes_the_place_of_another_survives_kills() {
+    let (dir, line) = two_samples();
+    for kill in 1..=6 {
+        let decided = |dir: &Workdir| dir.path(&format!("out/_rescan/journal/sample/{:010}.json", kill + 1)).exists();
+        let mut since = None;
+        dir.kill_when(&line(kill % 2, "out"), || {
+            let since = if decided(&dir) { *since.get_or_insert_with(Instant::now) } else { return false };
+            since.elapsed() >= Duration::from_millis(2 * (kill - 1))
+        });
+        of_one_sample(&dir);
+        dir.ok(&line(kill % 2, "out"));
+        assert!(dir.parts("out") == dir.parts(&format!("whole-{}", kill % 2)), "kill {kill}");
+        assert!(dir.ok("inspect out").out.contains("sample verified"));
+    }
 }

@@ -257,3 +257,63 @@ fn a_number_that_another_run_decided_is_fenced() {
     assert_eq!(visible(dir.path()), Files::new());
     assert_eq!(zombie.last(), None);
 }
+
+/// The hours of two epochs that replace one another: the second leaves one out.
+fn drawn(root: &Path, journal: &Journal, word: &str, hours: &[u32]) -> Result<Epoch, JournalError> {
+    let mut epoch = Epoch { number: journal.next_number(), token: word.into(), ..Epoch::default() };
+    for hour in hours {
+        stage(root, journal, &mut epoch, format!("hr={hour}/part-{word}"), word)?;
+        let content = json!({"file": format!("part-{word}")});
+        epoch.markers.push(Marker { path: format!("hr={hour}/_SUCCESS"), content });
+    }
+    for hour in visible(root).keys().filter_map(|path| path.strip_suffix("/_SUCCESS")) {
+        epoch.remove.push(format!("{hour}/part-old"));
+        if !epoch.markers.iter().any(|marker| marker.path.starts_with(hour)) {
+            epoch.unseal.push(format!("{hour}/_SUCCESS"));
+        }
+    }
+    Ok(epoch)
+}
+
+/// Every sealed partition holds the one file that its marker names, and all that are sealed are of one epoch.
+fn check_one_draw(root: &Path, case: &str) {
+    let files = visible(root);
+    let mut draws: Vec<&str> = Vec::new();
+    for (path, marker) in files.iter().filter(|(path, _)| path.ends_with("_SUCCESS")) {
+        let hour = path.strip_suffix("_SUCCESS").unwrap();
+        let parts: Vec<_> = files.iter().filter(|(path, _)| path.starts_with(&format!("{hour}part-"))).collect();
+        let [(part, word)] = parts.as_slice() else { panic!("{case}: {hour} is sealed with {parts:?}") };
+        assert!(marker.contains(part.strip_prefix(hour).unwrap()), "{case}: {marker} beside {part}");
+        draws.push(word);
+    }
+    draws.dedup();
+    assert!(draws.len() <= 1, "{case}: {draws:?}");
+}
+
+#[test]
+fn partitions_sealed_anew_are_never_seen_beside_those_of_before() {
+    for step in 0.. {
+        let mut done = false;
+        for how in [End::Kill, End::Power, End::Some(0), End::Some(1), End::Some(2), End::Some(3)] {
+            let dir = fresh();
+            stop_at(None);
+            let mut journal = open(dir.path()).unwrap();
+            journal.commit(drawn(dir.path(), &journal, "old", &[0, 1, 2]).unwrap()).unwrap();
+            let epoch = drawn(dir.path(), &journal, "new", &[1, 2]).unwrap();
+            stop_at(Some(step));
+            done = journal.commit(epoch).is_ok();
+            drop(journal);
+            let case = format!("step {step}, after {:?}, {how:?}", steps().pop());
+            check_one_draw(dir.path(), &case);
+            end(how, dir.path());
+            check_one_draw(dir.path(), &case);
+            open(dir.path()).unwrap();
+            check_one_draw(dir.path(), &case);
+            let sealed = visible(dir.path()).keys().filter(|path| path.ends_with("_SUCCESS")).count();
+            assert!(sealed == 2 || sealed == 3 && !done, "{case}: {sealed} sealed");
+        }
+        if done {
+            return assert!(step > 20, "{step} steps");
+        }
+    }
+}

@@ -34,6 +34,9 @@ pub struct Epoch {
     pub remove: Vec<String>,
     /// `_SUCCESS` files, written last.
     pub markers: Vec<Marker>,
+    /// `_SUCCESS` files of partitions that this epoch takes away, removed first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseal: Vec<String>,
     /// By output partition: the unsealed files that stand after this epoch.
     pub open: BTreeMap<String, Vec<OpenFile>>,
     /// The files that hold all state after this epoch.
@@ -170,7 +173,8 @@ impl Epoch {
         let targets = self.publish.iter().map(|p| &p.path).chain(self.markers.iter().map(|m| &m.path));
         let staged = self.publish.iter().map(|p| &p.staged);
         let mut claimed = BTreeSet::new();
-        if let Some(twice) = targets.chain(staged).chain(&self.remove).find(|path| !claimed.insert(*path)) {
+        let gone = self.remove.iter().chain(&self.unseal);
+        if let Some(twice) = targets.chain(staged).chain(gone).find(|path| !claimed.insert(*path)) {
             return Err(format!("names {twice} twice"));
         }
         let open = self.open.values().flatten().map(|o| &o.path);
@@ -221,6 +225,7 @@ mod tests {
             }],
             remove: vec![format!("{text}/open-6-t.parquet")],
             markers: vec![Marker { path: format!("{text}/_SUCCESS"), content: serde_json::json!({"rows": 1}) }],
+            unseal: vec!["dt=2026-11-20/hr=06/_SUCCESS".into()],
             open: [(text.into(), vec![OpenFile { path: format!("{text}/open-7-t.parquet"), ..Default::default() }])]
                 .into(),
             state: vec![StateFile { path: "_rescan/state/s/1".into(), ..Default::default() }],
@@ -275,7 +280,7 @@ mod tests {
     #[test]
     fn paths_stay_below_the_root() {
         for path in ["", "/etc/passwd", "..", "a/../../b", ".", "./a"] {
-            for place in 0..6 {
+            for place in 0..7 {
                 let mut epoch = epoch();
                 match place {
                     0 => epoch.publish[0].staged = path.into(),
@@ -283,6 +288,7 @@ mod tests {
                     2 => epoch.remove[0] = path.into(),
                     3 => epoch.markers[0].path = path.into(),
                     4 => epoch.state[0].path = path.into(),
+                    5 => epoch.unseal[0] = path.into(),
                     _ => epoch.open.values_mut().for_each(|files| files[0].path = path.into()),
                 }
                 assert!(epoch.check_paths().unwrap_err().contains("below"), "{path:?} in place {place}");

@@ -2,7 +2,8 @@
 //!
 //! - Invariant: the create of an epoch's record is its decision. Everything before it can be thrown away, everything
 //!   after it is repeated until done.
-//! - Invariant: no record, data file or state file is ever overwritten; markers alone are replaced, atomically.
+//! - Invariant: no record, data file or state file is ever overwritten. A marker that is to say something else goes
+//!   before anything of its partition changes, and comes last.
 //! - Invariant: what a decision relies on is on the disk before it, and what follows is on the disk before `.done`.
 //! - Invariant: `read = accepted + duplicate + late + rejected + filtered`, for every input of every epoch.
 //! - Invariant: doubt is an error that names the file, never a guess; the disk stays as it is.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checksum::checksum_of;
 use crate::durable::{create_dirs, folder, link, remove, replace, sync_dir};
-use crate::epoch::{Epoch, Publish};
+use crate::epoch::{Epoch, Marker, Publish};
 use crate::error::JournalError;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,9 +16,12 @@ enum Place {
     Published,
 }
 
-/// Links the files into place, removes the superseded ones, then writes the markers: whoever waits for a marker finds
-/// its partition's files, all of them and no others. Each group is on the disk before the next begins.
+/// Unseals what changes, links the files into place, removes the superseded ones, then writes the markers: whoever goes
+/// by markers finds a partition's files, all of them and no others, and never some partitions of before this epoch
+/// beside others of it. Each group is on the disk before the next begins.
 pub(crate) fn publish(root: &Path, epoch: &Epoch) -> Result<(), JournalError> {
+    let changed = epoch.markers.iter().filter(|marker| says_other(root, marker)).map(|marker| &marker.path);
+    remove_all(root, changed.chain(&epoch.unseal))?;
     let mut touched = BTreeSet::new();
     for file in &epoch.publish {
         publish_file(root, file)?;
@@ -29,9 +32,18 @@ pub(crate) fn publish(root: &Path, epoch: &Epoch) -> Result<(), JournalError> {
     for marker in &epoch.markers {
         let path = root.join(&marker.path);
         create_dirs(folder(&path)).map_err(JournalError::at(&path))?;
-        replace(&path, format!("{:#}\n", marker.content).as_bytes()).map_err(JournalError::at(&path))?;
+        replace(&path, text(marker).as_bytes()).map_err(JournalError::at(&path))?;
     }
     Ok(())
+}
+
+fn text(marker: &Marker) -> String {
+    format!("{:#}\n", marker.content)
+}
+
+/// Whether a marker is there that says something else.
+fn says_other(root: &Path, marker: &Marker) -> bool {
+    fs::read(root.join(&marker.path)).is_ok_and(|said| said != text(marker).as_bytes())
 }
 
 /// Checks that the epoch can be published and resumed, and puts the names of its files on the disk: what a decision

@@ -2,28 +2,23 @@
 //! those around that f reaches to, so hours may run one by one, in any order, side by side, or all in one plan.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::RecordBatch;
 use connector::{Hour, Location};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
-use journal::{Epoch, Journal};
 use scan::{Batch, CELLS, Chosen, Limits, Tables};
 
 use crate::advance::advance;
-use crate::aside::keep_refused;
-use crate::commit::token;
-use crate::current::{identity, stale};
+use crate::current::stale;
+use crate::draw::Draw;
+use crate::hour::{Part, commit, seal};
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
-use crate::listed::{Listed, Range, read_rows, verify};
+use crate::listed::{Listed, Range, verify};
+use crate::owner::{Owner, Runner};
 use crate::pieces::Pieces;
-use crate::sample::{Ids, Manifest};
-use crate::seal::{Sealing, partition};
-use crate::side::SideInput;
 
 /// Hours that run in one plan at most, or as many as f reaches around them: each plan reads those again. All output of
 /// a plan is in memory before its hours are sealed.
@@ -35,13 +30,15 @@ const GROWTH: u64 = 6;
 /// Runs the hours of a range that are not up to date. An input may be in several places, and is all of them together.
 ///
 /// # Errors
-/// [`MissingInput`]; whatever keeps an hour from being committed. Hours that were committed before stand.
+/// [`MissingInput`](crate::MissingInput), [`Occupied`](crate::Occupied); whatever keeps an hour from being committed.
+/// Hours that were committed before stand.
 pub async fn batch(
     job: Arc<Job>,
     inputs: Vec<(String, Location)>,
     range: Range,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
+    Owner::new(&job, Runner::Batch).check(&job.out)?;
     let mut listed = Vec::new();
     for (name, root) in inputs {
         let input = job.scan.inputs().iter().find(|input| input.name == name).cloned();
@@ -49,12 +46,13 @@ pub async fn batch(
         listed.push(Listed::new(input, root, range, job.sampling.is_some()).await?);
     }
     let listed = Arc::new(listed);
+    let joint = job.sampling.is_some();
+    let mut draw = if joint { Some(Draw::open(&job)?) } else { None };
     let mut report = Report::default();
     let stale = stale(&job, &listed, range, &mut report).await?;
-    if !stale.is_empty() {
-        job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
+    if let Some(draw) = &mut draw {
+        draw.replace(&job, range).await?;
     }
-    let joint = job.sampling.is_some();
     let independent = !joint && job.scan.inputs().iter().all(|input| input.before == 0 && input.after == 0);
     let plans = if joint && !stale.is_empty() {
         vec![stale]
@@ -72,7 +70,7 @@ pub async fn batch(
     loop {
         while running.len() < side_by_side && !job.stopped() {
             let Some(hours) = plans.next() else { break };
-            running.spawn(run(job.clone(), listed.clone(), hours, limits));
+            running.spawn(run(job.clone(), listed.clone(), hours, limits, draw.take()));
         }
         let Some(finished) = running.join_next().await else { break };
         let part = finished??;
@@ -112,13 +110,57 @@ fn fits(listed: &[Listed], limits: Limits, first: Hour, last: Hour) -> bool {
     limits.memory.is_none_or(|memory| listed.iter().map(bytes).sum::<u64>() * GROWTH <= memory as u64 / 2)
 }
 
-/// Runs neighbouring hours as one plan, and commits each.
-async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: Limits) -> Result<Report> {
+/// Runs neighbouring hours as one plan, and commits each, or all of a sample at once.
+async fn run(
+    job: Arc<Job>,
+    listed: Arc<Vec<Listed>>,
+    hours: Vec<Hour>,
+    limits: Limits,
+    draw: Option<Draw>,
+) -> Result<Report> {
     let (Some(first), Some(last)) = (hours.first().copied(), hours.last().copied()) else {
         return Ok(Report::default());
     };
+    let Made { mut outputs, mut refused, chosen } = make(&job, &listed, first, last, limits).await?;
+    Owner::new(&job, Runner::Batch).claim(&job.out)?;
+    job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
+    let attempt = draw.as_ref().map(Draw::attempt);
+    let permits = Arc::new(tokio::sync::Semaphore::new(limits.threads.max(1)));
+    let mut committing = tokio::task::JoinSet::new();
+    for hour in hours {
+        let rows = outputs.remove(&hour).unwrap_or_default();
+        let refused = refused.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect();
+        let (job, listed, chosen, attempt) = (job.clone(), listed.clone(), chosen.clone(), attempt.clone());
+        let permit = permits.clone().acquire_owned().await?;
+        committing.spawn(async move {
+            let _permit = permit;
+            match attempt {
+                Some(attempt) => seal(&job, &listed, hour, rows, refused, chosen.as_deref(), &attempt).await,
+                None => commit(&job, &listed, hour, rows, refused).await,
+            }
+        });
+    }
+    let mut hours = Part::default();
+    while let Some(done) = committing.join_next().await {
+        hours.add(done??);
+    }
+    match draw.zip(chosen) {
+        Some((draw, chosen)) => draw.commit(&job, hours, &chosen),
+        None => Ok(hours.report),
+    }
+}
+
+/// What f made of the input of some hours, by hour and output, or by input.
+struct Made {
+    outputs: BTreeMap<Hour, BTreeMap<String, Pieces>>,
+    refused: BTreeMap<String, Hours>,
+    /// The sample, where one is drawn.
+    chosen: Option<Arc<Chosen>>,
+}
+
+async fn make(job: &Job, listed: &[Listed], first: Hour, last: Hour, limits: Limits) -> Result<Made> {
     let mut inputs: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
-    for input in listed.iter() {
+    for input in listed {
         let files = input.files(first, last.plus(1));
         if !files.is_empty() {
             let mut table = connector::scan(&input.root, &files).await?;
@@ -128,10 +170,10 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
             inputs.entry(input.input.name.clone()).or_default().push(table);
         }
     }
-    verify(&listed, first, last).await?;
+    verify(listed, first, last).await?;
     // The engine does not say in which file it failed.
     let of = || format!("run {} for the hours {first} to {last}", job.command);
-    let sorted = first == last && !fits(&listed, limits, first, last);
+    let sorted = first == last && !fits(listed, limits, first, last);
     let tables = Tables { inputs, within: Some(first.start_us()..last.plus(1).start_us()), sorted };
     let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await.with_context(of)?;
     let cells = stepped.next.get(CELLS).map(Vec::as_slice).unwrap_or_default();
@@ -155,106 +197,5 @@ async fn run(job: Arc<Job>, listed: Arc<Vec<Listed>>, hours: Vec<Hour>, limits: 
         let hours = refused.entry(name).or_default();
         rows.iter().try_for_each(|rows| hours.add_within(rows, first, last))?;
     }
-    let permits = Arc::new(tokio::sync::Semaphore::new(limits.threads.max(1)));
-    let mut committing = tokio::task::JoinSet::new();
-    for hour in hours {
-        let rows = outputs.remove(&hour).unwrap_or_default();
-        let refused = refused.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect();
-        let (job, listed, chosen) = (job.clone(), listed.clone(), chosen.clone());
-        let permit = permits.clone().acquire_owned().await?;
-        committing.spawn(async move {
-            let _permit = permit;
-            commit(&job, &listed, hour, rows, refused, chosen.as_deref()).await
-        });
-    }
-    let (mut report, mut ids) = (Report::default(), Ids::default());
-    while let Some(done) = committing.join_next().await {
-        let (part, of_hour) = done??;
-        report.add(part);
-        ids.merge(of_hour);
-    }
-    if let Some(chosen) = &chosen {
-        let manifest = Manifest::new(&job.config, chosen, ids.content());
-        manifest.write(&job.out)?;
-        report.sample = Some(manifest);
-    }
-    Ok(report)
-}
-
-/// Seals an hour.
-async fn commit(
-    job: &Job,
-    listed: &[Listed],
-    hour: Hour,
-    mut rows: BTreeMap<String, Pieces>,
-    refused: BTreeMap<String, Vec<RecordBatch>>,
-    chosen: Option<&Chosen>,
-) -> Result<(Report, Ids)> {
-    let chain = PathBuf::from(format!("_rescan/journal/batch-{hour}"));
-    let mut journal = Journal::open(&job.out, &chain, BTreeMap::new())?;
-    let (number, token) = (journal.next_number(), token());
-    let sides = job.sides.iter().map(SideInput::facts).collect();
-    let mut epoch = Epoch { number, token: token.clone(), sides, ..Epoch::default() };
-    let mut ledger = read_rows(listed, hour).await?;
-    for (input, rows) in &refused {
-        let place = format!("_rescan/rejected/{input}/{}", hour.path());
-        epoch.remove.extend(superseded(job, &place, None).await?);
-        let count = keep_refused(&job.out, &place, journal.stage(), rows, &mut epoch)?;
-        let ledger = ledger.entry(input.clone()).or_default();
-        (ledger.accepted, ledger.rejected) = (ledger.accepted.saturating_sub(count), ledger.rejected + count);
-    }
-    let (mut report, mut ids) = (Report::default(), Ids::default());
-    for output in job.scan.outputs() {
-        let rows = rows.remove(&output.name).unwrap_or(Pieces::Held(Vec::new()));
-        let partition = partition(&job.place(output), hour);
-        let staged = format!("{}/{number:010}-{token}-{}.parquet", journal.stage(), output.name);
-        let sealing = Sealing {
-            root: &job.out,
-            command: &job.command,
-            output,
-            partition: partition.clone(),
-            staged,
-            chosen,
-            inputs: identity(job, listed, hour)?,
-            ledger: serde_json::Value::Null,
-        };
-        let mut sealed = tokio::task::block_in_place(|| sealing.write(rows))?;
-        // Where f's one input has state of its own, its output is its rows, once each: the others were repeats.
-        if let ([input], [_]) = (job.scan.inputs(), job.scan.outputs())
-            && job.scan.keep(&input.name).is_some()
-            && let Some(ledger) = ledger.get_mut(&input.name)
-        {
-            ledger.duplicate = ledger.read.saturating_sub(sealed.rows);
-            ledger.accepted = ledger.read - ledger.duplicate;
-        }
-        ids.merge(sealed.ids);
-        sealed.marker.content["ledger"] = serde_json::to_value(&ledger)?;
-        epoch
-            .remove
-            .extend(superseded(job, &partition, sealed.publish.as_ref().map(|publish| publish.path.as_str())).await?);
-        report.rows += sealed.rows;
-        report.sealed.push(sealed.partition);
-        epoch.publish.extend(sealed.publish);
-        epoch.markers.push(sealed.marker);
-    }
-    epoch.ledger = ledger.clone();
-    journal.commit(epoch)?;
-    journal.collect_garbage()?;
-    report.ledger = ledger;
-    report.epochs = 1;
-    Ok((report, ids))
-}
-
-/// Files of a partition that a new one takes the place of.
-async fn superseded(job: &Job, partition: &str, published: Option<&str>) -> Result<Vec<String>> {
-    let dir = job.out.join(partition);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&dir).into_iter().flatten() {
-        let name = entry.with_context(|| format!("list {}", dir.display()))?.file_name().to_string_lossy().into_owned();
-        let path = format!("{partition}/{name}");
-        if name.ends_with(".parquet") && !name.starts_with(['_', '.']) && Some(path.as_str()) != published {
-            files.push(path);
-        }
-    }
-    Ok(files)
+    Ok(Made { outputs, refused, chosen })
 }

@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use connector::{Location, list, read};
 use futures::TryStreamExt;
-use journal::replace;
+use journal::JournalError;
 use quota::{Achieved, Relaxed};
 use scan::{Chosen, Part};
 use serde::{Deserialize, Serialize};
@@ -65,26 +65,18 @@ impl Manifest {
         out.join(MANIFEST)
     }
 
-    /// Writes it, where it is not there as it is.
-    pub(crate) fn write(&self, out: &Path) -> Result<()> {
-        let path = Manifest::path(out);
-        let text = serde_json::to_vec_pretty(self)?;
-        replace(&path, &text).with_context(|| format!("write {}", path.display()))?;
-        Ok(())
-    }
-
     /// Of an output; none where it is no sample.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// It cannot be read, or is damaged.
     pub fn of(out: &Path) -> Result<Option<Manifest>> {
         let path = Manifest::path(out);
         if !path.exists() {
             return Ok(None);
         }
-        let of = || format!("read {}", path.display());
-        let text = std::fs::read_to_string(&path).with_context(of)?;
-        Ok(Some(serde_json::from_str(&text).with_context(of)?))
+        let text = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        let damaged = |e: serde_json::Error| JournalError::Corrupt { path, what: format!("is no manifest: {e}") };
+        Ok(Some(serde_json::from_slice(&text).map_err(damaged)?))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::advance::{account, advance, take};
 use crate::commit::{Draft, Outputs, add, token};
 use crate::intake::{Feed, Gathered, Intake, Read};
 use crate::job::{Job, Progress, Report};
+use crate::owner::{Owner, Runner};
 use crate::snapshot::Snapshot;
 
 /// How a stream is cut.
@@ -36,8 +37,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Runs until all input has ended, or a signal.
 ///
 /// # Errors
-/// Anything that keeps an epoch from being committed; what was committed before stands.
+/// [`Occupied`](crate::Occupied); anything that keeps an epoch from being committed; what was committed before stands.
 pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(&Progress)) -> Result<Report> {
+    Owner::new(job, Runner::Stream).check(&job.out)?;
     let journal = Journal::open(&job.out, Path::new("_rescan/journal/stream"), job.config.clone())?;
     let last = journal.last().cloned();
     job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
@@ -175,13 +177,15 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         }
     }
 
-    /// No row before this will come to f any more, nor will state be read for it: a sample is drawn at the very end.
+    /// No row before this will come to f any more, nor will state be read for it: that of a sample is at the very end.
     fn expiry(&self) -> Option<i64> {
-        let watermark = self.intake.watermark().filter(|_| self.job.sampling.is_none());
+        let drawn = |watermark: &i64| self.job.sampling.is_some() && *watermark == i64::MAX;
+        let watermark = self.intake.watermark().filter(|watermark| !drawn(watermark));
         watermark.map(|watermark| watermark.saturating_sub(self.job.time.allowed_lateness))
     }
 
     async fn commit(&mut self) -> Result<()> {
+        Owner::new(self.job, Runner::Stream).claim(&self.job.out)?;
         let number = self.journal.next_number();
         let token = token();
         let name = format!("{number:010}-{token}");

@@ -1,0 +1,151 @@
+//! An hour of a batch run: sealed by itself, or as one of a sample's.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
+use connector::Hour;
+use journal::{Epoch, Journal};
+use scan::Chosen;
+
+use crate::aside::keep_refused;
+use crate::commit::{add, token};
+use crate::current::identity;
+use crate::job::{Job, Report};
+use crate::listed::{Listed, read_rows};
+use crate::pieces::Pieces;
+use crate::sample::Ids;
+use crate::seal::{Sealing, partition};
+use crate::side::SideInput;
+
+/// One try at an epoch.
+#[derive(Clone)]
+pub(crate) struct Attempt {
+    stage: String,
+    number: u64,
+    token: String,
+}
+
+impl Attempt {
+    /// The next epoch of a journal.
+    pub(crate) fn at(journal: &Journal) -> Attempt {
+        Attempt { stage: journal.stage().to_owned(), number: journal.next_number(), token: token() }
+    }
+
+    /// Before anything is in it.
+    pub(crate) fn epoch(&self, job: &Job) -> Epoch {
+        let sides = job.sides.iter().map(SideInput::facts).collect();
+        Epoch { number: self.number, token: self.token.clone(), sides, ..Epoch::default() }
+    }
+}
+
+/// Sealed hours, and what of them is still to be decided.
+#[derive(Default)]
+pub(crate) struct Part {
+    pub report: Report,
+    pub ids: Ids,
+    pub epoch: Epoch,
+}
+
+impl Part {
+    /// Adds other hours.
+    pub(crate) fn add(&mut self, other: Part) {
+        self.report.add(other.report);
+        self.ids.merge(other.ids);
+        self.epoch.publish.extend(other.epoch.publish);
+        self.epoch.remove.extend(other.epoch.remove);
+        self.epoch.markers.extend(other.epoch.markers);
+        add(&mut self.epoch.ledger, &other.epoch.ledger);
+    }
+}
+
+/// Seals an hour and decides it, in a journal of its own: others may do other hours meanwhile.
+pub(crate) async fn commit(
+    job: &Job,
+    listed: &[Listed],
+    hour: Hour,
+    rows: BTreeMap<String, Pieces>,
+    refused: BTreeMap<String, Vec<RecordBatch>>,
+) -> Result<Part> {
+    let chain = PathBuf::from(format!("_rescan/journal/batch-{hour}"));
+    let mut journal = Journal::open(&job.out, &chain, BTreeMap::new())?;
+    let mut part = seal(job, listed, hour, rows, refused, None, &Attempt::at(&journal)).await?;
+    journal.commit(std::mem::take(&mut part.epoch))?;
+    journal.collect_garbage()?;
+    part.report.epochs = 1;
+    Ok(part)
+}
+
+/// Writes an hour where an epoch will publish it.
+pub(crate) async fn seal(
+    job: &Job,
+    listed: &[Listed],
+    hour: Hour,
+    mut rows: BTreeMap<String, Pieces>,
+    refused: BTreeMap<String, Vec<RecordBatch>>,
+    chosen: Option<&Chosen>,
+    attempt: &Attempt,
+) -> Result<Part> {
+    let Attempt { stage, number, token } = attempt;
+    let mut epoch = attempt.epoch(job);
+    let mut ledger = read_rows(listed, hour).await?;
+    for (input, rows) in &refused {
+        let place = format!("_rescan/rejected/{input}/{}", hour.path());
+        epoch.remove.extend(superseded(job, &place, None).await?);
+        let count = keep_refused(&job.out, &place, stage, rows, &mut epoch)?;
+        let ledger = ledger.entry(input.clone()).or_default();
+        (ledger.accepted, ledger.rejected) = (ledger.accepted.saturating_sub(count), ledger.rejected + count);
+    }
+    let (mut report, mut ids) = (Report::default(), Ids::default());
+    for output in job.scan.outputs() {
+        let rows = rows.remove(&output.name).unwrap_or(Pieces::Held(Vec::new()));
+        let partition = partition(&job.place(output), hour);
+        let staged = format!("{stage}/{number:010}-{token}-{}-{hour}.parquet", output.name);
+        let sealing = Sealing {
+            root: &job.out,
+            command: &job.command,
+            output,
+            partition: partition.clone(),
+            staged,
+            chosen,
+            inputs: identity(job, listed, hour)?,
+            ledger: serde_json::Value::Null,
+        };
+        let mut sealed = tokio::task::block_in_place(|| sealing.write(rows))?;
+        // Where f's one input has state of its own, its output is its rows, once each: the others were repeats.
+        if let (None, [input], [_]) = (chosen, job.scan.inputs(), job.scan.outputs())
+            && job.scan.keep(&input.name).is_some()
+            && let Some(ledger) = ledger.get_mut(&input.name)
+        {
+            ledger.duplicate = ledger.read.saturating_sub(sealed.rows);
+            ledger.accepted = ledger.read - ledger.duplicate;
+        }
+        ids.merge(sealed.ids);
+        sealed.marker.content["ledger"] = serde_json::to_value(&ledger)?;
+        epoch
+            .remove
+            .extend(superseded(job, &partition, sealed.publish.as_ref().map(|publish| publish.path.as_str())).await?);
+        report.rows += sealed.rows;
+        report.sealed.push(sealed.partition);
+        epoch.publish.extend(sealed.publish);
+        epoch.markers.push(sealed.marker);
+    }
+    epoch.ledger = ledger.clone();
+    report.ledger = ledger;
+    Ok(Part { report, ids, epoch })
+}
+
+/// Files of a partition that a new one takes the place of.
+pub(crate) async fn superseded(job: &Job, partition: &str, published: Option<&str>) -> Result<Vec<String>> {
+    let dir = job.out.join(partition);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&dir).into_iter().flatten() {
+        let name = entry.with_context(|| format!("list {}", dir.display()))?.file_name().to_string_lossy().into_owned();
+        let path = format!("{partition}/{name}");
+        if name.ends_with(".parquet") && !name.starts_with(['_', '.']) && Some(path.as_str()) != published {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
