@@ -12,6 +12,7 @@ use journal::Sum;
 use runner::{Cut, Job, Range, Report, SideInput, batch, extent, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
+use crate::arenas;
 use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::open::{Opened, open};
@@ -80,6 +81,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         return Err(Usage("nothing says where the output goes: write --out DIR".to_owned()).into());
     }
     refuse_overlap(&plan)?;
+    arenas::limit(plan.flags.limits());
     let mut opened = open(&plan).await?;
     let sides = load_sides(&plan, &mut opened).await?;
     let scan = Scan::new(&plan.script, &binding(&plan, &opened)).await?;

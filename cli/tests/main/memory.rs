@@ -23,7 +23,8 @@ fn hours_larger_than_memory_give_the_same_files() {
         dir.ok(&format!("{line} --out free"));
         dir.ok(&format!("{line} --out short --memory-limit 16M"));
         let parts = |out: &str| -> Vec<_> {
-            let files = walk(&dir.path(out)).into_iter().filter(|file| file.extension().is_some_and(|e| e == "parquet"));
+            let files =
+                walk(&dir.path(out)).into_iter().filter(|file| file.extension().is_some_and(|e| e == "parquet"));
             files.map(|file| file.strip_prefix(dir.path(out)).unwrap().to_owned()).collect()
         };
         // The name of a file says its content.
