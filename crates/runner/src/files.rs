@@ -17,6 +17,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use scan::unshared;
 
+use crate::dictionary::hardly_repeats;
+
 /// Writes rows as Parquet. The same rows give the same bytes: nothing in it says when, where or by which build. Bounds
 /// of a column are of use where rows are looked for: in their key and in time.
 pub(crate) fn write_parquet(path: &Path, schema: &SchemaRef, key: &[String], rows: &[RecordBatch]) -> Result<Sum> {
@@ -28,6 +30,11 @@ pub(crate) fn write_parquet(path: &Path, schema: &SchemaRef, key: &[String], row
         if key.contains(field.name()) || *field.data_type() == connector::TIME {
             let column = ColumnPath::from(field.name().as_str());
             properties = properties.set_column_statistics_enabled(column, EnabledStatistics::Chunk);
+        }
+    }
+    for (at, field) in schema.fields().iter().enumerate() {
+        if rows.first().is_some_and(|piece| hardly_repeats(piece, at)) {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
         }
     }
     let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);

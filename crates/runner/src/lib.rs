@@ -10,6 +10,7 @@ mod advance;
 mod aside;
 mod batch;
 mod commit;
+mod dictionary;
 mod files;
 mod gate;
 mod hours;
