@@ -20,6 +20,7 @@ mod declare;
 mod door;
 mod expand;
 mod functions;
+mod gather;
 mod ids;
 mod index;
 mod items;

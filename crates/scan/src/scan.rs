@@ -14,6 +14,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
@@ -26,6 +27,7 @@ use crate::bottom::{bottom, bottom_edge};
 use crate::conform::{conform, conforming, nothing};
 use crate::credits::{credits, sources};
 use crate::functions::{id_count, id_set};
+use crate::gather::GatherOnce;
 use crate::items::items;
 use crate::lattice::{Detail, Lattice};
 use crate::lookup_rule::KeyLookupRule;
@@ -99,7 +101,7 @@ impl Scan {
         let rule = Arc::new(KeyLookupRule::default());
         let config = template_config();
         let context =
-            session(&config, Some(rule.clone()), Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
+            session(&config, rule.clone(), Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
         let Bound { inputs, states, outputs, views } = bind(script, binding, &context).await?;
         let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
         let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
@@ -249,8 +251,8 @@ impl Scan {
         mut tables: BTreeMap<String, Vec<Arc<dyn TableProvider>>>,
         limits: Limits,
     ) -> Result<Stepped> {
-        let context =
-            session(&table_config(limits.threads), None, runtime(limits.memory)?, self.approximate, Detail::Summary);
+        let (config, rule) = (table_config(limits.threads), Arc::new(GatherOnce));
+        let context = session(&config, rule, runtime(limits.memory)?, self.approximate, Detail::Summary);
         register_schemas(&context)?;
         let mut refused = BTreeMap::new();
         for input in &self.inputs {
@@ -331,10 +333,18 @@ pub(crate) fn template_config() -> SessionConfig {
     config
 }
 
+/// Up to this a join's smaller side is built by one thread, for all.
+const BUILD_BYTES: usize = 256 << 20;
+const BUILD_ROWS: usize = 1 << 20;
+
 fn table_config(threads: usize) -> SessionConfig {
     let mut config = SessionConfig::new().with_target_partitions(threads);
-    config.options_mut().execution.parquet.pushdown_filters = true;
-    config.options_mut().execution.parquet.reorder_filters = true;
+    let options = config.options_mut();
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    // One table of the smaller side for all threads: to shuffle both sides costs more than to build it in one.
+    options.optimizer.hash_join_single_partition_threshold = BUILD_BYTES;
+    options.optimizer.hash_join_single_partition_threshold_rows = BUILD_ROWS;
     config
 }
 
@@ -349,17 +359,14 @@ fn runtime(memory: Option<usize>) -> Result<Arc<RuntimeEnv>> {
 
 fn session(
     config: &SessionConfig,
-    rule: Option<Arc<KeyLookupRule>>,
+    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
     runtime: Arc<RuntimeEnv>,
     approximate: bool,
     detail: Detail,
 ) -> SessionContext {
-    let mut builder =
+    let builder =
         SessionStateBuilder::new().with_config(config.clone()).with_runtime_env(runtime).with_default_features();
-    if let Some(rule) = rule {
-        builder = builder.with_physical_optimizer_rule(rule);
-    }
-    let context = SessionContext::new_with_state(builder.build());
+    let context = SessionContext::new_with_state(builder.with_physical_optimizer_rule(rule).build());
     context.register_udaf(id_set(approximate, detail));
     context.register_udf(id_count());
     context.register_udaf(touches());
