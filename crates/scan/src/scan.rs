@@ -26,6 +26,7 @@ use crate::binding::Binding;
 use crate::bottom::{bottom, bottom_edge};
 use crate::conform::{conform, conforming, nothing};
 use crate::credits::{credits, sources};
+use crate::edge::edge_of;
 use crate::functions::{id_count, id_set};
 use crate::gather::GatherOnce;
 use crate::items::items;
@@ -373,7 +374,7 @@ fn session(
     context.register_udf(credits());
     context.register_udf(sources());
     context.register_udaf(bottom());
-    for function in [bottom_edge(), unit_hash(), cell(), split(), items()] {
+    for function in [bottom_edge(), edge_of(), unit_hash(), cell(), split(), items()] {
         context.register_udf(function);
     }
     context.register_udaf(text_set());
