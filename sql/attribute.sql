@@ -55,14 +55,14 @@ from candidate
 group by play_event_id, play_ts;
 
 create view credited as
-select play_event_id, play_ts, sources(touches) as source, cardinality(touches) as _version,
+select play_event_id, play_ts, sources(touches) as source,
        unnest(credits(touches, (select model from param), (select half_life from param))) as credit
 from considered;
 
 create view output.attributed as
 select play_event_id, credit['model'] as model, credit['impression_event_id'] as impression_event_id,
        credit['credit'] as credit, play_ts, credit['impression_ts'] as impression_ts,
-       source['play'] as source_of_play, source['discovery'] as source_of_discovery, _version
+       source['play'] as source_of_play, source['discovery'] as source_of_discovery, source['candidates'] as _version
 from credited;
 
 comment on view output.attributed is 'key (play_event_id, play_ts, model, impression_ts, impression_event_id),

@@ -32,13 +32,13 @@ select *, unit_hash(unit, (select seed from param)) as _hash, cell(positive, str
 from batch.events;
 
 create view delta.cells as
-select _cell as cell, timestamp '1970-01-01' as since, id_set(coalesce(cast(unit as text), 'null')) as units,
+select _cell as cell, timestamp '1970-01-01' as since, id_set(_hash) as units,
        bottom(_hash, (select most from param)) as least
 from marked
 group by _cell
 union all
 -- Where units are kept whole: all of them, to see that none is in two cells.
-select '' as cell, timestamp '1970-01-01' as since, id_set(coalesce(cast(unit as text), 'null')) as units, bottom(_hash, 0) as least
+select '' as cell, timestamp '1970-01-01' as since, id_set(_hash) as units, bottom(_hash, 0) as least
 from marked
 where (select whole from param)
 having count(*) > 0;
@@ -48,9 +48,9 @@ create view next.cells as select * from delta.cells;
 create view edge as
 select cell, bottom_edge(least) as edge from next.cells;
 
+-- The edges as one value: whether a row is near enough is then known before its other columns are read.
 create view output.sample as
-select m.*
-from marked m
-join edge e on m._cell = e.cell and m._hash <= e.edge;
+select * from marked
+where _hash <= edge_of(_cell, (select array_agg(named_struct('cell', cell, 'edge', edge) order by cell) from edge));
 
 comment on view output.sample is 'key (event_id, ts), time ts';

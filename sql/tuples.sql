@@ -80,7 +80,7 @@ from candidate
 group by play_event_id, play_ts;
 
 create view credited as
-select play_event_id, play_ts, cardinality(touches) as candidates,
+select play_event_id, play_ts, sources(touches)['candidates'] as candidates,
        unnest(credits(touches, 'last', interval '1 hour')) as credit
 from considered;
 

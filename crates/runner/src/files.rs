@@ -17,6 +17,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use scan::unshared;
 
+use crate::dictionary::hardly_repeats;
+
 /// Writes rows as Parquet. The same rows give the same bytes: nothing in it says when, where or by which build. Bounds
 /// of a column are of use where rows are looked for: in their key and in time.
 pub(crate) fn write_parquet(
@@ -35,10 +37,16 @@ pub(crate) fn write_parquet(
             properties = properties.set_column_statistics_enabled(column, EnabledStatistics::Chunk);
         }
     }
+    let mut rows = rows.into_iter().peekable();
+    for (at, field) in schema.fields().iter().enumerate() {
+        if matches!(rows.peek(), Some(Ok(piece)) if hardly_repeats(piece, at)) {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
+        }
+    }
     let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
     written(path, |mut file| {
         let mut writer = ArrowWriter::try_new_with_options(&mut file, schema.clone(), options)?;
-        rows.into_iter().try_for_each(|rows| anyhow::Ok(writer.write(&rows?)?))?;
+        rows.try_for_each(|rows| anyhow::Ok(writer.write(&rows?)?))?;
         // Not by `into_inner`, which would hide why the last bytes could not be written.
         writer.close()?;
         Ok(file)

@@ -11,6 +11,7 @@ mod aside;
 mod batch;
 mod commit;
 mod current;
+mod dictionary;
 mod draw;
 mod files;
 mod gate;

@@ -4,38 +4,42 @@
 //! As a column value it is binary: k as `u64`, then the hashes, ascending, each a `u64`, big-endian. Scripts make it by
 //! `bottom(hash, k)` and read the greatest hash that still counts by `bottom_edge(set)`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
-use arrow::datatypes::{DataType, UInt64Type};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, UInt64Array};
+use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, TypeSignature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
 /// The least of some hashes, at most k of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Bottom {
     most: u64,
-    least: BTreeSet<u64>,
+    /// Ascending and distinct once settled; until then also what came since, in the order it came.
+    least: Vec<u64>,
     /// Nothing above this counts any more.
     edge: u64,
+    /// With so many it is settled: half of them have come since it was.
+    room: usize,
 }
+
+/// Fewer are not worth being settled.
+const ROOM: usize = 64;
 
 impl Bottom {
     fn new(most: u64) -> Bottom {
-        Bottom { most, least: BTreeSet::new(), edge: if most == 0 { 0 } else { u64::MAX } }
+        Bottom { most, least: Vec::new(), edge: if most == 0 { 0 } else { u64::MAX }, room: ROOM }
     }
 
     /// From a column value.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Bottom> {
-        let (most, hashes) = parts(bytes)?;
-        let mut set = Bottom::new(most);
-        hashes.for_each(|hash| set.insert(hash));
+        let mut set = Bottom::new(parts(bytes)?.0);
+        set.merge(bytes)?;
         Ok(set)
     }
 
@@ -46,19 +50,30 @@ impl Bottom {
             *self = Bottom::new(most);
         }
         hashes.for_each(|hash| self.insert(hash));
+        self.settle();
         Ok(())
     }
 
+    /// To be settled before it is read.
     fn insert(&mut self, hash: u64) {
-        if hash > self.edge || !self.least.insert(hash) {
+        if hash > self.edge {
             return;
         }
-        if self.least.len() as u64 > self.most {
-            self.least.pop_last();
+        self.least.push(hash);
+        if self.least.len() >= self.room {
+            self.settle();
         }
-        if self.least.len() as u64 == self.most {
+    }
+
+    fn settle(&mut self) {
+        // Stable, for most of it is in order.
+        self.least.sort();
+        self.least.dedup();
+        self.least.truncate(usize::try_from(self.most).unwrap_or(usize::MAX));
+        if self.is_full() {
             self.edge = self.least.last().copied().unwrap_or(0);
         }
+        self.room = ROOM.max(2 * self.least.len());
     }
 
     /// The column value.
@@ -84,9 +99,9 @@ impl Bottom {
         self.least.len() as u64 == self.most
     }
 
-    /// Bytes on the heap, about.
+    /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        self.least.len() * 2 * size_of::<u64>()
+        self.least.capacity() * size_of::<u64>()
     }
 }
 
@@ -143,16 +158,84 @@ impl AggregateUDFImpl for BottomFunction {
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         Ok(Box::new(Bottom::new(0)))
     }
+
+    fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(Bottoms(Vec::new())))
+    }
 }
 
-/// One group's set. The engine keeps one for each group.
+/// k of an aggregate's second argument: it is the same in all rows.
+fn most(column: &ArrayRef) -> u64 {
+    let most = column.as_primitive::<Int64Type>();
+    if most.is_empty() || most.is_null(0) { 0 } else { most.value(0).unsigned_abs() }
+}
+
+/// The sets of all groups.
+#[derive(Debug)]
+struct Bottoms(Vec<Bottom>);
+
+impl Bottoms {
+    fn grow(&mut self, total: usize, most: u64) {
+        self.0.resize_with(total, || Bottom::new(most));
+    }
+}
+
+impl GroupsAccumulator for Bottoms {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
+        self.grow(total, most(&values[1]));
+        let hashes = values[0].as_primitive::<UInt64Type>();
+        for (row, group) in groups.iter().enumerate() {
+            let wanted = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            if wanted && hashes.is_valid(row) {
+                self.0[*group].insert(hashes.value(row));
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
+        self.grow(total, 0);
+        let sets = states[0].as_binary::<i32>();
+        groups.iter().enumerate().try_for_each(|(row, group)| self.0[*group].merge(sets.value(row)))
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let mut sets = emit_to.take_needed(&mut self.0);
+        sets.iter_mut().for_each(Bottom::settle);
+        Ok(Arc::new(BinaryArray::from_iter_values(sets.iter().map(Bottom::encode))))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.evaluate(emit_to)?])
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let groups: Vec<usize> = (0..values[0].len()).collect();
+        let mut sets = Bottoms(Vec::new());
+        sets.update_batch(values, &groups, filter, groups.len())?;
+        sets.state(EmitTo::All)
+    }
+
+    fn size(&self) -> usize {
+        self.0.iter().map(|set| size_of::<Bottom>() + set.bytes()).sum()
+    }
+}
+
+/// The whole input as one group.
 impl Accumulator for Bottom {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        if self.least.is_empty()
-            && !values[1].is_empty()
-            && let ScalarValue::Int64(Some(most)) = ScalarValue::try_from_array(&values[1], 0)?
-        {
-            *self = Bottom::new(most.unsigned_abs());
+        if self.least.is_empty() {
+            *self = Bottom::new(most(&values[1]));
         }
         values[0].as_primitive::<UInt64Type>().iter().flatten().for_each(|hash| self.insert(hash));
         Ok(())
@@ -163,6 +246,7 @@ impl Accumulator for Bottom {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.settle();
         Ok(ScalarValue::Binary(Some(self.encode())))
     }
 
@@ -209,6 +293,7 @@ mod tests {
     fn of(most: u64, hashes: &[u64]) -> Bottom {
         let mut set = Bottom::new(most);
         hashes.iter().for_each(|hash| set.insert(*hash));
+        set.settle();
         set
     }
 
@@ -221,6 +306,17 @@ mod tests {
         }
         assert_eq!((edge(&of(3, &[4]).encode()).unwrap(), of(3, &[4]).is_full()), (u64::MAX, false));
         assert_eq!((of(0, &[0, 4]).len(), of(0, &[4]).edge), (0, 0));
+    }
+
+    #[test]
+    fn many_more_than_there_is_room_for_leave_the_least() {
+        let hashes: Vec<u64> = (0..10_000u64).map(|n| n * 7_919 % 10_007).collect();
+        for most in [3, 100, u64::MAX] {
+            let mut all = hashes.clone();
+            all.sort_unstable();
+            all.truncate(usize::try_from(most).unwrap());
+            assert_eq!(of(most, &hashes).hashes().collect::<Vec<_>>(), all);
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, ListArray, StringViewBuilder, StructArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, ListArray, StringViewBuilder, StructArray, UInt32Array,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};
@@ -21,7 +23,7 @@ pub(crate) fn credits() -> ScalarUDF {
 }
 
 /// `sources(touches)`: `play`, the row of the latest impression of the play's own request, else of the latest;
-/// `discovery`, the row of the first.
+/// `discovery`, the row of the first; `candidates`, how many there are.
 pub(crate) fn sources() -> ScalarUDF {
     ScalarUDF::new_from_impl(Sources { signature: Signature::any(1, Volatility::Immutable) })
 }
@@ -161,10 +163,17 @@ impl ScalarUDFImpl for Sources {
         }
         let row = |at| take(entries.column(2), &UInt32Array::from(at), None);
         let fields = source(entries.column(2).data_type().clone());
-        Ok(ColumnarValue::Array(Arc::new(StructArray::try_new(fields, vec![row(plays)?, row(discoveries)?], None)?)))
+        let candidates = touches.offsets().lengths().map(|count| count as i64);
+        let candidates = Arc::new(Int64Array::from_iter_values(candidates));
+        let columns = vec![row(plays)?, row(discoveries)?, candidates];
+        Ok(ColumnarValue::Array(Arc::new(StructArray::try_new(fields, columns, None)?)))
     }
 }
 
 fn source(row: DataType) -> Fields {
-    Fields::from(vec![Field::new("play", row.clone(), true), Field::new("discovery", row, true)])
+    Fields::from(vec![
+        Field::new("play", row.clone(), true),
+        Field::new("discovery", row, true),
+        Field::new("candidates", DataType::Int64, true),
+    ])
 }

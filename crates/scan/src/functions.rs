@@ -1,19 +1,22 @@
 //! The functions that count ids, which scripts may call beside SQL's own: `id_set(id)`, an aggregate, and
 //! `id_count(set)`. Those that list ids are in `texts`.
 
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
+use crate::grouped::Grouped;
 use crate::ids;
 use crate::lattice::{self, Detail};
 use crate::sketch::Sketch;
@@ -96,7 +99,7 @@ impl AggregateUDFImpl for IdSetFunction {
     }
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(OneGroup(IdSets::new(self))))
+        Ok(Box::new(OneGroup(IdSets::new(self.approximate, self.detail))))
     }
 
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
@@ -104,23 +107,37 @@ impl AggregateUDFImpl for IdSetFunction {
     }
 
     fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(IdSets::new(self)))
+        Ok(Box::new(IdSets::new(self.approximate, self.detail)))
     }
 }
 
-/// The ids of all groups as they came, sorted by group and id when they are asked for: a list appended to costs a
-/// fraction of a hash set a group.
+/// The ids of all groups as they came, sorted by group and id when they are asked for.
 #[derive(Debug)]
 struct IdSets {
     approximate: bool,
     detail: Detail,
-    pairs: Vec<(u32, u128)>,
+    ids: Grouped<u128>,
+    /// Sets of ids to unite with those: which of `parts`, and which of its rows.
+    sets: Grouped<(u32, u32)>,
+    parts: Vec<ArrayRef>,
+    /// Bytes of those.
+    held: usize,
+    /// Where approximate, of groups with many ids; with their ids and sets they are the whole.
+    sketches: BTreeMap<u32, Sketch>,
+    /// So many ids are too many to keep where a sketch would do.
+    full: usize,
     groups: usize,
 }
 
+/// Ids of a group that take as much room as its sketch, and ids of all groups that are worth a look at.
+const SKETCHED: usize = 256;
+const LOOKED_AT: usize = 1 << 20;
+
 impl IdSets {
-    fn new(function: &IdSetFunction) -> IdSets {
-        IdSets { approximate: function.approximate, detail: function.detail, pairs: Vec::new(), groups: 0 }
+    fn new(approximate: bool, detail: Detail) -> IdSets {
+        let (ids, sets, parts) = (Grouped::new(), Grouped::new(), Vec::new());
+        let sketches = BTreeMap::new();
+        IdSets { approximate, detail, ids, sets, parts, held: 0, sketches, full: LOOKED_AT, groups: 0 }
     }
 
     fn emit(&mut self, emit_to: EmitTo, detail: Detail) -> Result<ArrayRef> {
@@ -128,47 +145,88 @@ impl IdSets {
             EmitTo::All => self.groups,
             EmitTo::First(n) => n,
         };
-        let (pairs, rest) = std::mem::take(&mut self.pairs).into_iter().partition(|pair| (pair.0 as usize) < emitted);
-        self.pairs = rest;
-        self.pairs.iter_mut().for_each(|pair| pair.0 -= emitted as u32);
+        let (starts, ids) = self.ids.take(emitted, self.groups);
+        let (set_starts, sets) = self.sets.take(emitted, self.groups);
         self.groups -= emitted;
-        let (starts, mut ids) = by_group(pairs, emitted);
-        let mut values = BinaryBuilder::with_capacity(emitted, 8 * emitted);
-        for bounds in starts.windows(2) {
-            let ids = &mut ids[bounds[0] as usize..bounds[1] as usize];
-            values.append_value(self.value(distinct(ids), detail)?);
+        let later = self.sketches.split_off(&(emitted as u32));
+        let later = later.into_iter().map(|(group, sketch)| (group - emitted as u32, sketch)).collect();
+        let mut sketches = std::mem::replace(&mut self.sketches, later);
+        let mut bytes = Vec::with_capacity(8 * emitted + if detail == Detail::Whole { 16 * ids.len() } else { 0 });
+        let mut offsets = Vec::with_capacity(emitted + 1);
+        offsets.push(0);
+        let mut of_group = Vec::new();
+        for group in 0..emitted {
+            let mut sketch = sketches.remove(&(group as u32));
+            of_group.clear();
+            of_group.extend_from_slice(&ids[starts[group] as usize..starts[group + 1] as usize]);
+            for (part, row) in &sets[set_starts[group] as usize..set_starts[group + 1] as usize] {
+                let set = self.parts[*part as usize].as_binary::<i32>().value(*row as usize);
+                if Sketch::is_sketch(set) {
+                    sketched(&mut sketch)?.merge(set)?;
+                } else {
+                    of_group.extend(ids::ids(set)?);
+                }
+            }
+            self.append(distinct(&mut of_group), sketch, detail, &mut bytes)?;
+            offsets.push(i32::try_from(bytes.len()).map_err(|_| too_many())?);
         }
-        Ok(Arc::new(values.finish()))
+        if self.groups == 0 {
+            (self.parts, self.held) = (Vec::new(), 0);
+        }
+        Ok(Arc::new(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), bytes.into(), None)?))
     }
 
-    fn value(&self, ids: &[u128], detail: Detail) -> Result<Vec<u8>> {
-        if !self.approximate {
-            let count = (ids.len() as u64).to_le_bytes();
-            return Ok(if detail == Detail::Summary { count.to_vec() } else { ids::encode(ids) });
+    fn append(&self, ids: &[u128], mut sketch: Option<Sketch>, detail: Detail, bytes: &mut Vec<u8>) -> Result<()> {
+        if self.approximate || sketch.is_some() {
+            let sketch = sketched(&mut sketch)?;
+            ids.iter().for_each(|id| sketch.insert(*id));
+            match detail {
+                Detail::Summary => bytes.extend_from_slice(&sketch.count().to_le_bytes()),
+                Detail::Whole => bytes.extend_from_slice(&sketch.encode()),
+            }
+        } else if detail == Detail::Summary {
+            bytes.extend_from_slice(&(ids.len() as u64).to_le_bytes());
+        } else {
+            ids::append(ids, bytes);
         }
-        let mut sketch = Sketch::new()?;
-        ids.iter().for_each(|id| sketch.insert(*id));
-        Ok(if detail == Detail::Summary { sketch.count().to_le_bytes().to_vec() } else { sketch.encode() })
+        Ok(())
+    }
+
+    /// Sketches the ids of groups that have many: what is held grows with the groups, and not with the ids.
+    fn sketch(&mut self) -> Result<()> {
+        let (starts, ids) = self.ids.take(self.groups, self.groups);
+        for (bounds, group) in starts.windows(2).zip(0u32..) {
+            let ids = &ids[bounds[0] as usize..bounds[1] as usize];
+            let mut sketch = self.sketches.remove(&group);
+            if ids.len() < SKETCHED && sketch.is_none() {
+                ids.iter().for_each(|id| self.ids.push(group as usize, *id));
+            } else {
+                let sketch = sketched(&mut sketch)?;
+                ids.iter().for_each(|id| sketch.insert(*id));
+            }
+            self.sketches.extend(sketch.map(|sketch| (group, sketch)));
+        }
+        self.full = LOOKED_AT.max(2 * self.ids.len());
+        Ok(())
     }
 }
 
-/// Counting sort by group: where each group starts, and all ids in the order of groups.
-fn by_group(pairs: Vec<(u32, u128)>, groups: usize) -> (Vec<u32>, Vec<u128>) {
-    let mut starts = vec![0u32; groups + 1];
-    pairs.iter().for_each(|pair| starts[pair.0 as usize + 1] += 1);
-    (0..groups).for_each(|group| starts[group + 1] += starts[group]);
-    let mut next = starts.clone();
-    let mut ids = vec![0u128; pairs.len()];
-    for (group, id) in pairs {
-        let at = &mut next[group as usize];
-        ids[*at as usize] = id;
-        *at += 1;
-    }
-    (starts, ids)
+/// The sketch, made where there is none.
+fn sketched(sketch: &mut Option<Sketch>) -> Result<&mut Sketch> {
+    Ok(match sketch {
+        Some(sketch) => sketch,
+        None => sketch.insert(Sketch::new()?),
+    })
 }
 
+fn too_many() -> DataFusionError {
+    let what = "the sets of a step have more than 2 GiB of ids: count fewer hours at once, or --approx";
+    DataFusionError::Execution(what.to_owned())
+}
+
+/// The ids ascending, each once. A stable sort takes what was put together from sorted sets in one pass.
 fn distinct(ids: &mut [u128]) -> &[u128] {
-    ids.sort_unstable();
+    ids.sort();
     let mut kept = 0;
     for at in 0..ids.len() {
         if kept == 0 || ids[at] != ids[kept - 1] {
@@ -189,20 +247,21 @@ impl GroupsAccumulator for IdSets {
     ) -> Result<()> {
         self.groups = total;
         let kept = |row: usize| filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-        let pairs = &mut self.pairs;
         ids::hash_column(&values[0], |row, id| {
             if kept(row) {
-                pairs.push((groups[row] as u32, id));
+                self.ids.push(groups[row], id);
             }
-        })
+        })?;
+        if self.approximate && self.ids.len() > self.full { self.sketch() } else { Ok(()) }
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.groups = total;
-        let sets = values[0].as_binary::<i32>();
-        for (row, group) in groups.iter().enumerate() {
-            self.pairs.extend(ids::ids(sets.value(row))?.map(|id| (*group as u32, id)));
-        }
+        let part = self.parts.len() as u32;
+        groups.iter().zip(0u32..).for_each(|(group, row)| self.sets.push(*group, (part, row)));
+        let offsets = values[0].as_binary::<i32>().value_offsets();
+        self.held += (offsets[groups.len()] - offsets[0]) as usize;
+        self.parts.push(values[0].clone());
         Ok(())
     }
 
@@ -210,7 +269,7 @@ impl GroupsAccumulator for IdSets {
         self.emit(emit_to, self.detail)
     }
 
-    /// Partial results are plain sets, sketched or not: they are merged by the code above.
+    /// Partial results are plain sets, but for those that were too large: they are merged by the code above.
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let approximate = std::mem::replace(&mut self.approximate, false);
         let state = self.emit(emit_to, Detail::Whole);
@@ -221,13 +280,14 @@ impl GroupsAccumulator for IdSets {
     /// Each row as a set of its own: where nearly every row is a group, the engine groups once instead of twice.
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let groups: Vec<usize> = (0..values[0].len()).collect();
-        let mut sets = IdSets { approximate: false, detail: Detail::Whole, pairs: Vec::new(), groups: 0 };
+        let mut sets = IdSets::new(false, Detail::Whole);
         sets.update_batch(values, &groups, filter, groups.len())?;
         sets.state(EmitTo::All)
     }
 
     fn size(&self) -> usize {
-        self.pairs.capacity() * size_of::<(u32, u128)>()
+        let sketches: usize = self.sketches.values().map(Sketch::bytes).sum();
+        self.ids.bytes() + self.sets.bytes() + self.held + sketches
     }
 }
 
@@ -257,5 +317,42 @@ impl Accumulator for OneGroup {
 
     fn size(&self) -> usize {
         GroupsAccumulator::size(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(from: i64, to: i64) -> Vec<ArrayRef> {
+        vec![Arc::new(Int64Array::from_iter_values(from..to))]
+    }
+
+    /// Two threads' parts of a large group and a small one, merged: counts of both.
+    fn counted(approximate: bool) -> Vec<u64> {
+        let mut merged = IdSets::new(approximate, Detail::Summary);
+        for from in [0, 600_000] {
+            let mut part = IdSets::new(approximate, Detail::Summary);
+            part.update_batch(&ids(0, 90), &[1; 90], None, 2).unwrap();
+            for from in [from, from + 400_000, from + 400_000] {
+                part.update_batch(&ids(from, from + 400_000), &[0; 400_000], None, 2).unwrap();
+            }
+            assert_eq!(part.ids.len() < 1_000_000, approximate);
+            merged.merge_batch(&part.state(EmitTo::All).unwrap(), &[0, 1], 2).unwrap();
+        }
+        let counts = merged.evaluate(EmitTo::All).unwrap();
+        counts.as_binary::<i32>().iter().map(|count| lattice::count(count.unwrap()).unwrap()).collect()
+    }
+
+    #[test]
+    fn parts_merge_to_the_whole() {
+        assert_eq!(counted(false), [1_400_000, 90]);
+    }
+
+    #[test]
+    fn many_ids_are_sketched_and_few_are_not() {
+        let counts = counted(true);
+        assert!((counts[0] as f64 / 1_400_000.0 - 1.0).abs() < 3.0 * crate::sketch::RELATIVE_ERROR, "{counts:?}");
+        assert_eq!(counts[1], 90);
     }
 }

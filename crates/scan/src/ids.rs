@@ -4,7 +4,7 @@
 //! A value of eight bytes that names a number and no ids is a *summary*: it can be counted, and not merged.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, UInt64Type};
 use datafusion::error::{DataFusionError, Result};
 use hashbrown::HashSet;
 use twox_hash::XxHash3_128;
@@ -86,9 +86,14 @@ impl IdSet {
 /// A column value of ascending, distinct ids.
 pub(crate) fn encode(ids: &[u128]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(8 + 16 * ids.len());
+    append(ids, &mut bytes);
+    bytes
+}
+
+/// Appends a column value of ascending, distinct ids.
+pub(crate) fn append(ids: &[u128], bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&(ids.len() as u64).to_le_bytes());
     ids.iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
-    bytes
 }
 
 /// The number of ids in a column value or a summary.
@@ -125,6 +130,7 @@ pub(crate) fn hash_column(column: &ArrayRef, mut each: impl FnMut(usize, u128)) 
         DataType::Utf8 => all(column.as_string::<i32>().iter(), &mut each),
         DataType::LargeUtf8 => all(column.as_string::<i64>().iter(), &mut each),
         DataType::Int64 => all(column.as_primitive::<Int64Type>().iter().map(|v| v.map(i64::to_le_bytes)), &mut each),
+        DataType::UInt64 => all(column.as_primitive::<UInt64Type>().iter().map(|v| v.map(u64::to_le_bytes)), &mut each),
         DataType::Int32 => {
             let values = column.as_primitive::<Int32Type>().iter();
             all(values.map(|v| v.map(|v| i64::from(v).to_le_bytes())), &mut each);

@@ -6,6 +6,7 @@
 //!
 //! Not here: files, the network, clocks, randomness; who calls `step`.
 
+mod at_once;
 mod bind;
 mod binding;
 mod bottom;
@@ -18,8 +19,11 @@ mod credit;
 mod credits;
 mod declare;
 mod door;
+mod edge;
 mod expand;
 mod functions;
+mod gather;
+mod grouped;
 mod ids;
 mod index;
 mod items;
@@ -40,6 +44,7 @@ mod texts;
 mod touches;
 mod unit;
 
+pub use at_once::Tables;
 pub use bind::{Input, Output};
 pub use binding::{Binding, Literal, TIME};
 pub use bucket::unshared;
@@ -47,7 +52,7 @@ pub use credit::Model;
 pub use door::Door;
 pub use refuse::REASON;
 pub use sample::{CELLS, Chosen, Part, SampleError, Sampling};
-pub use scan::{Batch, Limits, Scan, Stepped, Tables};
+pub use scan::{Batch, Limits, Scan, Stepped};
 pub use script::{Script, ScriptError};
 pub use side::{Side, VALID_FROM};
 pub use sketch::RELATIVE_ERROR;

@@ -1,42 +1,32 @@
 //! f in a run: planned once, stepped many times.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::SortOptions;
-use arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
-use datafusion::common::{ScalarValue, TableReference};
-use datafusion::datasource::{MemTable, ViewTable};
+use datafusion::common::TableReference;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
-use datafusion::physical_expr::expressions::col as column;
-use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
-use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::memory::MemoryStream;
-use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::Query;
-use futures::StreamExt;
 
-use crate::bind::{Bound, Input, Output, bind, register_schemas, register_view};
+use crate::at_once::Tables;
+use crate::bind::{Bound, Input, Output, bind};
 use crate::binding::Binding;
 use crate::bottom::{bottom, bottom_edge};
-use crate::conform::{conform, conforming, nothing, owned_text};
+use crate::conform::conform;
 use crate::credits::{credits, sources};
+use crate::edge::edge_of;
 use crate::functions::{id_count, id_set};
 use crate::items::items;
-use crate::lattice::{Detail, Lattice};
+use crate::lattice::Detail;
 use crate::lookup_rule::KeyLookupRule;
 use crate::script::{Script, ScriptError};
 use crate::slot::Filling;
@@ -52,18 +42,6 @@ pub enum Batch {
     Rows(BTreeMap<String, Vec<RecordBatch>>),
     /// All rows at once: f(empty, all), in parallel and with spilling.
     Tables(Tables),
-}
-
-/// All rows of the inputs, wherever they are.
-#[derive(Default)]
-pub struct Tables {
-    /// Any number of tables for each input, by name.
-    pub inputs: BTreeMap<String, Vec<Arc<dyn TableProvider>>>,
-    /// Of the outputs only rows whose `_time` is in this range, microseconds: who asks reads more than that of inputs.
-    pub within: Option<Range<i64>>,
-    /// For tables that are larger than memory: every operator spills, and each output comes in the order of its key,
-    /// ascending and nulls first.
-    pub sorted: bool,
 }
 
 /// What f may use of the machine when it reads tables.
@@ -94,11 +72,11 @@ pub struct Stepped {
 /// A script bound to its inputs.
 pub struct Scan {
     script: Script,
-    approximate: bool,
-    inputs: Vec<Input>,
-    outputs: Vec<Output>,
-    views: Vec<(String, Query)>,
-    layouts: BTreeMap<String, Arc<Layout>>,
+    pub(crate) approximate: bool,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) views: Vec<(String, Query)>,
+    pub(crate) layouts: BTreeMap<String, Arc<Layout>>,
     templates: BTreeMap<String, Template>,
     deltas: BTreeMap<String, Arc<dyn ExecutionPlan>>,
     config: SessionConfig,
@@ -119,7 +97,7 @@ impl Scan {
         let rule = Arc::new(KeyLookupRule::default());
         let config = template_config();
         let context =
-            session(&config, Some(rule.clone()), Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
+            session(&config, rule.clone(), Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
         let Bound { inputs, states, outputs, views } = bind(script, binding, &context).await?;
         let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
         let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
@@ -262,76 +240,6 @@ impl Scan {
         }
         Ok(merged)
     }
-
-    /// f(empty, all): planned afresh, so that the optimiser sees the tables themselves.
-    async fn step_tables(
-        &self,
-        Tables { inputs: mut tables, within, sorted }: Tables,
-        limits: Limits,
-    ) -> Result<Stepped> {
-        let config = if sorted { spilling_config(limits) } else { table_config(limits.threads) };
-        let context = session(&config, None, runtime(limits.memory)?, self.approximate, Detail::Summary);
-        register_schemas(&context)?;
-        let mut refused = BTreeMap::new();
-        let typed = |schema: &SchemaRef| if sorted { owned_text(schema) } else { schema.clone() };
-        for input in &self.inputs {
-            let tables = tables.remove(&input.name).unwrap_or_default();
-            let schema = typed(&input.schema);
-            let mut plans = Vec::new();
-            let aside: &mut Vec<RecordBatch> = refused.entry(input.name.clone()).or_default();
-            for table in tables {
-                aside.extend(input.refused(&context, table.clone()).await?);
-                plans.push(input.taken(conforming(&context, table, &schema)?)?);
-            }
-            let union = |all, plan| LogicalPlanBuilder::from(all).union(plan)?.build();
-            let mut plans = plans.into_iter();
-            let plan = match plans.next() {
-                Some(first) => plans.try_fold(first, union)?,
-                None => nothing(&schema)?,
-            };
-            register(&context, &format!("batch.{}", input.name), plan)?;
-        }
-        for (name, layout) in &self.layouts {
-            register(&context, &format!("state.{name}"), nothing(&typed(&layout.schema))?)?;
-        }
-        let mut next = BTreeMap::new();
-        for (name, query) in &self.views {
-            register_view(&context, name, query).await?;
-            if let Some(table) = name.strip_prefix("next.").filter(|table| self.is_small(table)) {
-                // Read by several plans, and worked out once.
-                let name = TableReference::parse_str(name);
-                let rows = context.table(name.clone()).await?.collect().await?;
-                let schema = rows.first().map_or_else(|| self.layouts[table].schema.clone(), RecordBatch::schema);
-                context.deregister_table(name.clone())?;
-                context.register_table(name, Arc::new(MemTable::try_new(schema, vec![rows.clone()])?))?;
-                next.insert(table.to_owned(), rows);
-            }
-        }
-        let mut outputs = BTreeMap::new();
-        for output in &self.outputs {
-            let rows = context.table(TableReference::parse_str(&format!("timed.{}", output.name))).await?;
-            let rows = match &within {
-                Some(within) => rows.filter(ident("_time").between(time(within.start), time(within.end - 1)))?,
-                None => rows,
-            };
-            let plan = rows.create_physical_plan().await?;
-            let plan = if sorted { in_order(plan, &output.key)? } else { plan };
-            let schema = output.schema.clone();
-            let rows = execute_stream(plan, context.task_ctx())?.map(move |rows| conform(&rows?, &schema));
-            let rows = RecordBatchStreamAdapter::new(output.schema.clone(), rows);
-            outputs.insert(output.name.clone(), Box::pin(rows) as SendableRecordBatchStream);
-        }
-        Ok(Stepped { outputs, deltas: BTreeMap::new(), refused, merged: BTreeMap::new(), next })
-    }
-}
-
-impl Scan {
-    /// Whether a table of state is small by what it holds: the k least of some cells, and counts.
-    fn is_small(&self, table: &str) -> bool {
-        self.layouts
-            .get(table)
-            .is_some_and(|layout| layout.lattices.iter().any(|(_, lattice)| *lattice == Lattice::Bottom))
-    }
 }
 
 /// How often other tasks get their turn before a plan that lives on is a bug.
@@ -362,73 +270,23 @@ pub(crate) fn template_config() -> SessionConfig {
     config
 }
 
-fn table_config(threads: usize) -> SessionConfig {
-    let mut config = SessionConfig::new().with_target_partitions(threads);
-    config.options_mut().execution.parquet.pushdown_filters = true;
-    config.options_mut().execution.parquet.reorder_filters = true;
-    config
-}
-
-/// Sort-merge joins spill, and the build side of a hash join does not. How much operators hold at once and reserve is
-/// cut down to the memory there is; with less than two partitions the planner takes hash joins all the same.
-fn spilling_config(limits: Limits) -> SessionConfig {
-    let memory = limits.memory.unwrap_or(usize::MAX);
-    let mut config = table_config(2).with_batch_size((memory / BYTES_A_ROW).clamp(SPILLING_ROWS.0, SPILLING_ROWS.1));
-    config.options_mut().optimizer.prefer_hash_join = false;
-    config.options_mut().execution.sort_spill_reservation_bytes = memory.min(1 << 26) / 64;
-    config
-}
-
-/// The least and the most rows of a batch where memory is short: each operator holds some batches in any case.
-const SPILLING_ROWS: (usize, usize) = (32, 8192);
-
-/// Memory for each row of a batch: some tens of operators, a few batches of some hundred bytes a row in each.
-const BYTES_A_ROW: usize = 1 << 18;
-
-/// Sorts what a plan puts out by some columns, ascending and nulls first: one sort for all of its partitions, so that
-/// it has all the memory that they leave.
-fn in_order(plan: Arc<dyn ExecutionPlan>, columns: &[String]) -> Result<Arc<dyn ExecutionPlan>> {
-    let schema = plan.schema();
-    let ascending = SortOptions { descending: false, nulls_first: true };
-    let sort = |name: &String| Ok(PhysicalSortExpr::new(column(name, &schema)?, ascending));
-    let order = columns.iter().map(sort).collect::<Result<Vec<_>>>()?;
-    let Some(order) = LexOrdering::new(order) else { return Ok(plan) };
-    Ok(Arc::new(SortExec::new(order, Arc::new(CoalescePartitionsExec::new(plan)))))
-}
-
-fn time(us: i64) -> Expr {
-    lit(ScalarValue::TimestampMicrosecond(Some(us), None))
-}
-
-fn runtime(memory: Option<usize>) -> Result<Arc<RuntimeEnv>> {
-    let builder = RuntimeEnvBuilder::new();
-    let builder = match memory {
-        Some(bytes) => builder.with_memory_pool(Arc::new(FairSpillPool::new(bytes))),
-        None => builder,
-    };
-    builder.build_arc()
-}
-
-fn session(
+pub(crate) fn session(
     config: &SessionConfig,
-    rule: Option<Arc<KeyLookupRule>>,
+    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
     runtime: Arc<RuntimeEnv>,
     approximate: bool,
     detail: Detail,
 ) -> SessionContext {
-    let mut builder =
+    let builder =
         SessionStateBuilder::new().with_config(config.clone()).with_runtime_env(runtime).with_default_features();
-    if let Some(rule) = rule {
-        builder = builder.with_physical_optimizer_rule(rule);
-    }
-    let context = SessionContext::new_with_state(builder.build());
+    let context = SessionContext::new_with_state(builder.with_physical_optimizer_rule(rule).build());
     context.register_udaf(id_set(approximate, detail));
     context.register_udf(id_count());
     context.register_udaf(touches());
     context.register_udf(credits());
     context.register_udf(sources());
     context.register_udaf(bottom());
-    for function in [bottom_edge(), unit_hash(), cell(), split(), items()] {
+    for function in [bottom_edge(), edge_of(), unit_hash(), cell(), split(), items()] {
         context.register_udf(function);
     }
     context.register_udaf(text_set());
@@ -438,8 +296,4 @@ fn session(
 
 async fn plan(context: &SessionContext, view: &str) -> Result<Arc<dyn ExecutionPlan>> {
     context.table(TableReference::parse_str(view)).await?.create_physical_plan().await
-}
-
-fn register(context: &SessionContext, name: &str, plan: LogicalPlan) -> Result<()> {
-    context.register_table(TableReference::parse_str(name), Arc::new(ViewTable::new(plan, None))).map(|_| ())
 }

@@ -20,6 +20,9 @@ use datafusion::logical_expr::{
 use crate::binding::TIME;
 use crate::bucket::unshared;
 
+/// Its name.
+pub(crate) const TOUCHES: &str = "touches";
+
 /// `touches(ts, id, row, own)`: one entry for each time and id, ascending; those without a time are none.
 pub(crate) fn touches() -> AggregateUDF {
     AggregateUDF::new_from_impl(Touches { signature: Signature::any(4, Volatility::Immutable) })
@@ -52,7 +55,7 @@ fn item(entry: Fields) -> Arc<Field> {
 
 impl AggregateUDFImpl for Touches {
     fn name(&self) -> &str {
-        "touches"
+        TOUCHES
     }
 
     fn signature(&self) -> &Signature {

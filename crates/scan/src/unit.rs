@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt64Array};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt32Array, UInt64Array};
+use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
@@ -70,7 +70,8 @@ impl ScalarUDFImpl for Function {
             Kind::Hash => {
                 let seed = seed(&args.args[1])?;
                 let units = text(&args.args[0])?;
-                Arc::new(units.as_string_view().iter().map(|unit| Some(hashed(unit, seed))).collect::<UInt64Array>())
+                let hashes = units.as_string_view().iter().map(|unit| hashed(unit, seed));
+                Arc::new(UInt64Array::from_iter_values(hashes))
             }
             Kind::Split => splits(&text(&args.args[0])?, seed(&args.args[1])?, &args.args[2])?,
             Kind::Cell => {
@@ -107,25 +108,38 @@ fn splits(units: &ArrayRef, seed: u64, splits: &ColumnarValue) -> Result<ArrayRe
     Ok(Arc::new(units.as_string_view().iter().map(of).collect::<StringViewArray>()))
 }
 
-/// `+` or `-`, then of each stratum its length, `:` and its label: every combination has a text of its own.
+/// `+` or `-`, then of each stratum its length, `:` and its label: every combination has a text of its own. Neighbours
+/// are often of one request and so of one cell, whose text is made once.
 fn cells(positive: &ArrayRef, strata: &[ArrayRef]) -> Result<ArrayRef> {
     let positive = cast(positive, &DataType::Boolean)?;
     let positive = positive.as_boolean();
     let strata: Vec<&StringViewArray> = strata.iter().map(|stratum| stratum.as_string_view()).collect();
-    let mut cells = StringViewBuilder::with_capacity(positive.len());
+    let is_positive = |row: usize| positive.is_valid(row) && positive.value(row);
+    let same = |a: usize, b: usize| {
+        let same = |stratum: &&StringViewArray| {
+            stratum.views()[a] == stratum.views()[b] && stratum.is_valid(a) == stratum.is_valid(b)
+        };
+        is_positive(a) == is_positive(b) && strata.iter().all(same)
+    };
+    let (mut runs, mut count) = (StringViewBuilder::new(), 0u32);
+    let mut run_of = Vec::with_capacity(positive.len());
     let (mut cell, mut length) = (String::new(), itoa::Buffer::new());
     for row in 0..positive.len() {
-        cell.clear();
-        cell.push(if positive.is_valid(row) && positive.value(row) { '+' } else { '-' });
-        for stratum in &strata {
-            let label = if stratum.is_valid(row) { stratum.value(row) } else { "null" };
-            cell.push_str(length.format(label.len()));
-            cell.push(':');
-            cell.push_str(label);
+        if row == 0 || !same(row - 1, row) {
+            cell.clear();
+            cell.push(if is_positive(row) { '+' } else { '-' });
+            for stratum in &strata {
+                let label = if stratum.is_valid(row) { stratum.value(row) } else { "null" };
+                cell.push_str(length.format(label.len()));
+                cell.push(':');
+                cell.push_str(label);
+            }
+            runs.append_value(&cell);
+            count += 1;
         }
-        cells.append_value(&cell);
+        run_of.push(count - 1);
     }
-    Ok(Arc::new(cells.finish()))
+    Ok(take(&runs.finish(), &UInt32Array::from(run_of), None)?)
 }
 
 /// Whether a cell is of positives, and its labels.
@@ -163,13 +177,16 @@ mod tests {
     #[test]
     fn a_cell_is_read_back() {
         let strata: Vec<ArrayRef> = vec![
-            Arc::new(StringViewArray::from_iter([Some("US"), None, Some("1:a")])),
-            Arc::new(StringViewArray::from_iter([Some(""), Some("tv"), Some("ü")])),
+            Arc::new(StringViewArray::from_iter([Some("US"), None, Some(""), Some("1:a"), Some("1:a"), Some("1:a")])),
+            Arc::new(StringViewArray::from_iter([Some(""), Some("tv"), Some("tv"), Some("ü"), Some("ü"), Some("ü")])),
         ];
-        let positive: ArrayRef = Arc::new(arrow::array::BooleanArray::from(vec![Some(true), None, Some(false)]));
+        let positive = [Some(true), None, Some(false), Some(false), None, Some(true)];
+        let positive: ArrayRef = Arc::new(arrow::array::BooleanArray::from_iter(positive));
         let cells = cells(&positive, &strata).unwrap();
         let read: Vec<_> = cells.as_string_view().iter().map(|cell| labels(cell.unwrap()).unwrap()).collect();
-        assert_eq!(read, [(true, vec!["US", ""]), (false, vec!["null", "tv"]), (false, vec!["1:a", "ü"])]);
+        let last = vec!["1:a", "ü"];
+        assert_eq!(read[..3], [(true, vec!["US", ""]), (false, vec!["null", "tv"]), (false, vec!["", "tv"])]);
+        assert_eq!(read[3..], [(false, last.clone()), (false, last.clone()), (true, last)]);
         assert_eq!(labels("?"), None);
     }
 }

@@ -1,0 +1,174 @@
+//! f(empty, all): every row of the inputs at once, over tables of any size.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{ScalarValue, TableReference};
+use datafusion::datasource::{MemTable, ViewTable};
+use datafusion::error::Result;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
+use datafusion::physical_expr::expressions::col as column;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
+use futures::StreamExt;
+
+use crate::bind::{register_schemas, register_view};
+use crate::conform::{conform, conforming, nothing, owned_text};
+use crate::gather::GatherOnce;
+use crate::lattice::{Detail, Lattice};
+use crate::scan::{Limits, Scan, Stepped, session};
+
+/// All rows of the inputs, wherever they are.
+#[derive(Default)]
+pub struct Tables {
+    /// Any number of tables for each input, by name.
+    pub inputs: BTreeMap<String, Vec<Arc<dyn TableProvider>>>,
+    /// Of the outputs only rows whose `_time` is in this range, microseconds: who asks reads more than that of inputs.
+    pub within: Option<Range<i64>>,
+    /// For tables that are larger than memory: every operator spills, and each output comes in the order of its key,
+    /// ascending and nulls first.
+    pub sorted: bool,
+}
+
+impl Scan {
+    /// f(empty, all): planned afresh, so that the optimiser sees the tables themselves.
+    pub(crate) async fn step_tables(
+        &self,
+        Tables { inputs: mut tables, within, sorted }: Tables,
+        limits: Limits,
+    ) -> Result<Stepped> {
+        let config = if sorted { spilling_config(limits) } else { table_config(limits.threads) };
+        let rule = Arc::new(GatherOnce);
+        let context = session(&config, rule, runtime(limits.memory)?, self.approximate, Detail::Summary);
+        register_schemas(&context)?;
+        let mut refused = BTreeMap::new();
+        let typed = |schema: &SchemaRef| if sorted { owned_text(schema) } else { schema.clone() };
+        for input in &self.inputs {
+            let tables = tables.remove(&input.name).unwrap_or_default();
+            let schema = typed(&input.schema);
+            let mut plans = Vec::new();
+            let aside: &mut Vec<RecordBatch> = refused.entry(input.name.clone()).or_default();
+            for table in tables {
+                aside.extend(input.refused(&context, table.clone()).await?);
+                plans.push(input.taken(conforming(&context, table, &schema)?)?);
+            }
+            let union = |all, plan| LogicalPlanBuilder::from(all).union(plan)?.build();
+            let mut plans = plans.into_iter();
+            let plan = match plans.next() {
+                Some(first) => plans.try_fold(first, union)?,
+                None => nothing(&schema)?,
+            };
+            register(&context, &format!("batch.{}", input.name), plan)?;
+        }
+        for (name, layout) in &self.layouts {
+            register(&context, &format!("state.{name}"), nothing(&typed(&layout.schema))?)?;
+        }
+        let mut next = BTreeMap::new();
+        for (name, query) in &self.views {
+            register_view(&context, name, query).await?;
+            if let Some(table) = name.strip_prefix("next.").filter(|table| self.is_small(table)) {
+                // Read by several plans, and worked out once.
+                let name = TableReference::parse_str(name);
+                let rows = context.table(name.clone()).await?.collect().await?;
+                let schema = rows.first().map_or_else(|| self.layouts[table].schema.clone(), RecordBatch::schema);
+                context.deregister_table(name.clone())?;
+                context.register_table(name, Arc::new(MemTable::try_new(schema, vec![rows.clone()])?))?;
+                next.insert(table.to_owned(), rows);
+            }
+        }
+        let mut outputs = BTreeMap::new();
+        for output in &self.outputs {
+            let rows = context.table(TableReference::parse_str(&format!("timed.{}", output.name))).await?;
+            let rows = match &within {
+                Some(within) => rows.filter(ident("_time").between(time(within.start), time(within.end - 1)))?,
+                None => rows,
+            };
+            let plan = rows.create_physical_plan().await?;
+            let plan = if sorted { in_order(plan, &output.key)? } else { plan };
+            let schema = output.schema.clone();
+            let rows = execute_stream(plan, context.task_ctx())?.map(move |rows| conform(&rows?, &schema));
+            let rows = RecordBatchStreamAdapter::new(output.schema.clone(), rows);
+            outputs.insert(output.name.clone(), Box::pin(rows) as SendableRecordBatchStream);
+        }
+        Ok(Stepped { outputs, deltas: BTreeMap::new(), refused, merged: BTreeMap::new(), next })
+    }
+
+    /// Whether a table of state is small by what it holds: the k least of some cells, and counts.
+    fn is_small(&self, table: &str) -> bool {
+        self.layouts
+            .get(table)
+            .is_some_and(|layout| layout.lattices.iter().any(|(_, lattice)| *lattice == Lattice::Bottom))
+    }
+}
+
+/// Up to this a join's smaller side is built by one thread, for all.
+const BUILD_BYTES: usize = 256 << 20;
+const BUILD_ROWS: usize = 1 << 20;
+
+fn table_config(threads: usize) -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(threads);
+    let options = config.options_mut();
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    // One table of the smaller side for all threads: to shuffle both sides costs more than to build it in one.
+    options.optimizer.hash_join_single_partition_threshold = BUILD_BYTES;
+    options.optimizer.hash_join_single_partition_threshold_rows = BUILD_ROWS;
+    config
+}
+
+/// Sort-merge joins spill, and the build side of a hash join does not. How much operators hold at once and reserve is
+/// cut down to the memory there is; with less than two partitions the planner takes hash joins all the same.
+fn spilling_config(limits: Limits) -> SessionConfig {
+    let memory = limits.memory.unwrap_or(usize::MAX);
+    let mut config = table_config(2).with_batch_size((memory / BYTES_A_ROW).clamp(SPILLING_ROWS.0, SPILLING_ROWS.1));
+    config.options_mut().optimizer.prefer_hash_join = false;
+    config.options_mut().execution.sort_spill_reservation_bytes = memory.min(1 << 26) / 64;
+    config
+}
+
+/// The least and the most rows of a batch where memory is short: each operator holds some batches in any case.
+const SPILLING_ROWS: (usize, usize) = (32, 8192);
+
+/// Memory for each row of a batch: some tens of operators, a few batches of some hundred bytes a row in each.
+const BYTES_A_ROW: usize = 1 << 18;
+
+/// Sorts what a plan puts out by some columns, ascending and nulls first: one sort for all of its partitions, so that
+/// it has all the memory that they leave.
+fn in_order(plan: Arc<dyn ExecutionPlan>, columns: &[String]) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = plan.schema();
+    let ascending = SortOptions { descending: false, nulls_first: true };
+    let sort = |name: &String| Ok(PhysicalSortExpr::new(column(name, &schema)?, ascending));
+    let order = columns.iter().map(sort).collect::<Result<Vec<_>>>()?;
+    let Some(order) = LexOrdering::new(order) else { return Ok(plan) };
+    Ok(Arc::new(SortExec::new(order, Arc::new(CoalescePartitionsExec::new(plan)))))
+}
+
+fn time(us: i64) -> Expr {
+    lit(ScalarValue::TimestampMicrosecond(Some(us), None))
+}
+
+fn runtime(memory: Option<usize>) -> Result<Arc<RuntimeEnv>> {
+    let builder = RuntimeEnvBuilder::new();
+    let builder = match memory {
+        Some(bytes) => builder.with_memory_pool(Arc::new(FairSpillPool::new(bytes))),
+        None => builder,
+    };
+    builder.build_arc()
+}
+
+fn register(context: &SessionContext, name: &str, plan: LogicalPlan) -> Result<()> {
+    context.register_table(TableReference::parse_str(name), Arc::new(ViewTable::new(plan, None))).map(|_| ())
+}
