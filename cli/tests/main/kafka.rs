@@ -39,9 +39,14 @@ fn three_partitions_a_topic_give_what_batch_gives() {
     let topics = format!("--in impressions={impressions} --in plays={plays}");
     let mut commands: Vec<String> =
         ["inner", "left", "right", "full", "semi", "anti"].map(|kind| format!("join --type {kind}")).into();
-    commands.extend(["aggregate", "attribute --model last,first,linear"].map(str::to_owned));
+    commands.extend(["aggregate", "attribute --model last,first,linear", "attribute --tuples"].map(str::to_owned));
+    commands.push("stratify --size 500 --strata device".to_owned());
     for (number, command) in commands.iter().enumerate() {
         let (batch, stream) = (format!("batch-{number}"), format!("stream-{number}"));
+        let (archive, topics) = match command.starts_with("stratify") {
+            true => ("--in archive/impressions".to_owned(), format!("--in {impressions} --schema impressions")),
+            false => (archive.to_owned(), topics.clone()),
+        };
         dir.ok(&format!("{command} {archive} --out {batch}"));
         // Three partitions, each with a third of the rows: the delay must cover what their clocks are apart.
         dir.ok(&format!("{command} {topics} --watermark-delay 2h --max-rows 777 --out {stream}"));
