@@ -59,6 +59,7 @@ impl Aggregate {
         Ok(Plan {
             columns: replaced,
             params: BTreeMap::from([("epoch".to_owned(), Literal::Interval(self.epoch))]),
+            window: Some(self.epoch),
             approximate: self.approx,
             ..Plan::of("aggregate", &["impressions", "plays"], self.time, self.run)?
         })

@@ -64,19 +64,14 @@ fn code(error: &Error) -> u8 {
             if cause.is::<RulesError>() || cause.is::<Occupied>() {
                 return Some(78);
             }
-            if cause.is::<SampleError>() {
-                return Some(65);
+            if let Some(error) = cause.downcast_ref::<SampleError>() {
+                return Some(if matches!(error, SampleError::Short { .. }) { 70 } else { 65 });
             }
             if cause.is::<Unbalanced>() {
                 return Some(70);
             }
             if let Some(error) = cause.downcast_ref::<SourceError>() {
-                return Some(match error {
-                    SourceError::Missing(_) => 66,
-                    SourceError::BadData(_) => 65,
-                    SourceError::Unavailable(_) => 69,
-                    SourceError::Denied(_) => 77,
-                });
+                return Some(source(error));
             }
             if let Some(error) = cause.downcast_ref::<JournalError>() {
                 return Some(match error {
@@ -89,7 +84,8 @@ fn code(error: &Error) -> u8 {
                 });
             }
             if let Some(error) = cause.downcast_ref::<DataFusionError>() {
-                return Some(engine(error));
+                // What it read may be the reason, however deep.
+                return Some(connector::sorted(error).map_or_else(|| engine(error), |error| source(&error)));
             }
             if cause.is::<ArrowError>() {
                 return Some(65);
@@ -97,6 +93,17 @@ fn code(error: &Error) -> u8 {
             cause.downcast_ref::<std::io::Error>().map(|error| io(error.kind()))
         })
         .unwrap_or(70)
+}
+
+fn source(error: &SourceError) -> u8 {
+    match error {
+        SourceError::Usage(_) => 2,
+        SourceError::BadData(_) => 65,
+        SourceError::Missing(_) => 66,
+        SourceError::Unavailable(_) => 69,
+        SourceError::Denied(_) => 77,
+        SourceError::Schema(_) => 78,
+    }
 }
 
 fn io(kind: ErrorKind) -> u8 {
@@ -139,4 +146,25 @@ fn said_once(error: &Error) -> String {
         }
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::object_store::Error as StoreError;
+
+    /// An error of a store, as a plan that reads from it reports it.
+    fn planned(error: StoreError) -> Error {
+        Error::new(DataFusionError::ObjectStore(Box::new(error)).context("scan")).context("run join for the hours")
+    }
+
+    #[test]
+    fn what_a_store_reports_inside_a_plan_has_its_code() {
+        let gone = StoreError::NotFound { path: "p".into(), source: "404".into() };
+        let denied = StoreError::PermissionDenied { path: "p".into(), source: "403".into() };
+        let reset = StoreError::Generic { store: "S3", source: "reset".into() };
+        assert_eq!([gone, denied, reset].map(|error| code(&planned(error))), [66, 77, 69]);
+        let bug = DataFusionError::Internal("a bug".to_owned());
+        assert_eq!(code(&Error::new(bug).context("run join for the hours")), 70);
+    }
 }

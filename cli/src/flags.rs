@@ -46,7 +46,7 @@ pub struct RunFlags {
     /// Rows further ahead of their arrival are rejected
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds, help_heading = "Time")]
     pub max_future: i64,
-    /// Go on with what comes later, for ever
+    /// Go on with what comes later, for ever: from the start, for a run without it ends and seals every hour
     #[arg(long, help_heading = "Stream")]
     pub follow: bool,
     /// Read an archive that ingest wrote in the order in which its rows arrived

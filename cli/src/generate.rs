@@ -116,7 +116,8 @@ impl Generate {
                 Format::Json => generator::Format::Json,
                 Format::Parquet => generator::Format::Parquet,
             },
-            start_ms: u64::try_from(self.start.start_us() / 1000).context("--start is before 1970")?,
+            start_ms: u64::try_from(self.start.start_us() / 1000)
+                .with_context(|| Usage(format!("--start {} is before 1970", self.start)))?,
             hours: self.hours,
             impressions_per_hour: self.impressions_per_hour,
             seed: self.seed,

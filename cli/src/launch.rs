@@ -1,15 +1,15 @@
 //! From a planned command to a run: binds the script to its inputs, chooses the runner by the sources, reports.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use connector::{Hour, Location};
+use connector::{Hour, Location, SourceError};
 use journal::Sum;
-use runner::{Cut, Job, Range, Report, SideInput, batch, extent, stream};
+use runner::{Cut, Job, Manifest, Range, Report, SideInput, batch, extent, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
 use crate::arenas;
@@ -17,6 +17,8 @@ use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::open::{Opened, open};
 use crate::policies::Policies;
+use crate::report_file::ReportFile;
+use crate::sample_report;
 use crate::show::{Show, report};
 use crate::side::load_sides;
 use crate::sql::script;
@@ -39,6 +41,10 @@ pub struct Plan {
     pub sampling: Option<Sampling>,
     /// The policies to report on, where f puts out tuples.
     pub policies: Option<Policies>,
+    /// Where the report of a sample goes.
+    pub report: Option<ReportFile>,
+    /// The width of the windows that rows of the output begin, microseconds, where they do.
+    pub window: Option<i64>,
     /// The event time column of the inputs.
     pub time: String,
     /// `--where` and `--select`.
@@ -67,6 +73,8 @@ impl Plan {
             expressions: BTreeMap::new(),
             sampling: None,
             policies: None,
+            report: None,
+            window: None,
             time,
             filter: None,
             select: None,
@@ -125,7 +133,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         }
         Opened::Stream(..) if !plan.regions.is_empty() => {
             let what = format!("{} are not all archives, directories of dt=/hr= that ingest wrote", uris(&plan));
-            Err(connector::SourceError::Missing(what).into())
+            Err(SourceError::Missing(what).into())
         }
         Opened::Stream(feeds, _) => {
             if plan.flags.show.dry_run {
@@ -137,6 +145,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
                 interval: plan.flags.interval,
                 commit_interval: plan.flags.commit_interval,
                 pending_rows_max: plan.flags.memory_limit.map_or(4_000_000, |bytes| bytes / 1024),
+                follow: plan.flags.follow,
             };
             let mut show = Show::new(&plan.flags.show, &plan.command);
             let done = stream(&job, feeds, cut, |progress| show.progress(progress)).await?;
@@ -162,8 +171,12 @@ async fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
         Some(policies) => policies.report(&plan.flags.out).await?,
         None => Vec::new(),
     };
+    if let Some((file, sample)) = plan.report.as_ref().zip(Manifest::of(&plan.flags.out)?) {
+        sample_report::write(&sample, file)?;
+    }
     report(plan.flags.show.json, &plan.command, &plan.flags.out, done, &estimates)?;
-    Ok(ExitCode::SUCCESS)
+    // What comes after it must not take a part for the whole.
+    Ok(if done.stopped { ExitCode::from(STOPPED) } else { ExitCode::SUCCESS })
 }
 
 fn uris(plan: &Plan) -> String {
@@ -173,11 +186,13 @@ fn uris(plan: &Plan) -> String {
 
 /// Reading what one writes would never end, or end wrong.
 fn refuse_overlap(plan: &Plan) -> Result<()> {
-    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let out = whole(&plan.flags.out);
+    let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
+    // Links followed: an archive has many names.
+    let local = |uri: &str| anyhow::Ok(location(uri, &options)?.local_path());
+    let Some(out) = local(&plan.flags.out.to_string_lossy())? else { return Ok(()) };
     let regions = plan.regions.iter().map(|(_, uri)| uri);
-    for uri in plan.inputs.values().chain(regions).filter(|uri| !uri.contains("://") && *uri != "-") {
-        let input = whole(Path::new(uri));
+    for uri in plan.inputs.values().chain(regions).filter(|uri| !uri.starts_with("kafka://") && *uri != "-") {
+        let Some(input) = local(uri)? else { continue };
         if input.starts_with(&out) || out.starts_with(&input) && input.is_dir() {
             return Err(Usage(format!(
                 "--out {} and --in {uri} overlap: give the output a directory of its own",
@@ -209,7 +224,7 @@ async fn one_kind(roots: &[(String, Location)]) -> Result<()> {
         let files: Vec<_> = connector::list(root, ..).await?.into_values().flat_map(|hour| hour.files).collect();
         if files.is_empty() {
             let what = format!("{root} has no hours dt=YYYY-MM-DD/hr=HH: it is no archive that ingest wrote");
-            return Err(connector::SourceError::Missing(what).into());
+            return Err(SourceError::Missing(what).into());
         }
         let schema = connector::schema_of(root, &files).await?;
         let mut columns: Vec<String> =
@@ -240,12 +255,13 @@ async fn range(plan: &Plan, roots: &[(String, Location)]) -> Result<Range> {
             let Some((first, end)) = extent(root).await? else { continue };
             whole = Some(whole.map_or((first, end), |(from, to)| (from.min(first), to.max(end))));
         }
-        let (first, end) = whole.context("the inputs have no hours")?;
-        let first = match plan.params.get("epoch") {
-            // An epoch that began before the first event lives in the hour in which it began.
-            Some(Literal::Interval(epoch)) => Hour::of(first.start_us() - first.start_us().rem_euclid(*epoch)),
-            _ => first,
-        };
+        let (first, end) = whole.ok_or_else(|| SourceError::Missing(format!("{} have no hours", uris(plan))))?;
+        // A window that began before the first event lives in the hour in which it began.
+        let first = plan.window.map_or(first, |us| Hour::of(first.start_us() - first.start_us().rem_euclid(us)));
+        if from.is_some_and(|from| from >= end) || to.is_some_and(|to| to <= first) {
+            let what = format!("{} has nothing in this range: its hours are {first} up to {end}", uris(plan));
+            return Err(SourceError::Missing(what).into());
+        }
         (from, to) = (from.or(Some(first)), to.or(Some(end)));
     }
     let (from, to) = from.zip(to).context("a range has two ends")?;
@@ -306,17 +322,27 @@ fn explain(plan: &Plan, scan: &Scan, opened: &Opened) {
     print!("{}", scan.explain());
 }
 
-/// The first signal asks the run to stop after its epoch; the second ends it at once, as safe as kill -9.
+/// What a run exits with that a signal stopped: to be run again.
+const STOPPED: u8 = 75;
+
+/// How long a run may take to finish its epoch after a signal: supervisors kill after 30 s.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// The first signal asks the run to stop after its epoch; the second, or the end of its grace, ends it at once, as safe
+/// as kill -9.
 fn stop_on_signal() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let set = stop.clone();
     tokio::spawn(async move {
-        loop {
-            signalled().await;
-            if set.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
+        signalled().await;
+        set.store(true, Ordering::Relaxed);
+        eprintln!("rescan: stopping after this epoch; once more stops at once");
+        tokio::select! {
+            () = signalled() => std::process::exit(130),
+            () = tokio::time::sleep(GRACE) => {
+                eprintln!("rescan: stopped within an epoch, which is dropped: run it again to go on");
+                std::process::exit(STOPPED.into());
             }
-            eprintln!("rescan: stopping after this epoch; once more stops at once");
         }
     });
     stop

@@ -16,6 +16,7 @@ mod merge;
 mod open;
 mod policies;
 mod reconcile;
+mod report_file;
 mod run;
 mod sample_report;
 mod show;
@@ -94,7 +95,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Join(join) => launch::launch(join.plan()?).await,
         Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
         Command::Attribute(attribute) => attribute.run().await,
-        Command::Stratify(stratify) => stratify.run().await,
+        Command::Stratify(stratify) => launch::launch(stratify.plan()?).await,
         Command::Merge(merge) => launch::launch(merge.plan()?).await,
         Command::Run(run) => launch::launch(run.plan()?).await,
         Command::Reconcile(reconcile) => reconcile.run().await,

@@ -1,7 +1,7 @@
 //! `attribute --report`: what other policies would have earned, from the tuples that are sealed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -9,49 +9,38 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use connector::{Location, SourceError, list, read, schema_of};
 use futures::TryStreamExt;
-use journal::replace;
 use report::{Estimator, Logged, PolicyEstimates, policy_page};
 use scan::Door;
 use serde_json::json;
 
-use crate::exit::Usage;
+use crate::report_file::ReportFile;
 
 /// Target policies, and where what is said of them goes.
 #[derive(Debug)]
 pub struct Policies {
     /// By name: SQL over the columns of the tuples, the probability with which the policy takes the action of a row.
     pub policies: Vec<(String, String)>,
-    /// Files, HTML or JSON by their names.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<ReportFile>,
 }
 
 impl Policies {
-    /// Refuses a file whose name does not say what it is to be.
-    pub fn new(policies: Vec<(String, String)>, files: Vec<PathBuf>) -> Result<Policies> {
-        let known = |file: &PathBuf| file.extension().is_some_and(|end| end == "html" || end == "json");
-        match files.iter().find(|file| !known(file)) {
-            Some(file) => Err(Usage(format!("--report {} is neither FILE.html nor FILE.json", file.display())).into()),
-            None => Ok(Policies { policies, files }),
-        }
-    }
-
     /// Estimates from all sealed hours of an output, and writes the files.
     pub async fn report(&self, out: &Path) -> Result<Vec<PolicyEstimates>> {
         let estimates = self.estimates(out).await?;
         for file in &self.files {
-            let text = match file.extension() {
-                Some(end) if end == "json" => format!("{:#}\n", json!({ "policies": estimates })),
-                _ => policy_page(&format!("Policies over {}", out.display()), &estimates).html(),
-            };
-            replace(file, text.as_bytes()).with_context(|| format!("write --report {}", file.display()))?;
+            file.write(
+                || policy_page(&format!("Policies over {}", out.display()), &estimates).html(),
+                || Ok(format!("{:#}\n", json!({ "policies": estimates }))),
+            )?;
         }
         Ok(estimates)
     }
 
     async fn estimates(&self, out: &Path) -> Result<Vec<PolicyEstimates>> {
         let root = Location::parse(&out.to_string_lossy(), &BTreeMap::new())?;
-        let sealed = list(&root, ..).await?.into_values().filter(|hour| hour.sealed);
-        let files: Vec<_> = sealed.flat_map(|hour| hour.files).collect();
+        let hours = list(&root, ..).await?;
+        let sealed = hours.values().filter(|hour| hour.sealed).map(|hour| hour.data(&root));
+        let files = sealed.collect::<Result<Vec<_>>>()?.concat();
         let mut estimator = Estimator::new(self.policies.iter().map(|(name, _)| name.clone()));
         if files.is_empty() {
             return Ok(estimator.estimates());

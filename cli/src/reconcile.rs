@@ -51,9 +51,9 @@ impl Reconcile {
         let s3: BTreeMap<String, String> = self.s3.iter().cloned().collect();
         let mut tolerance = BTreeMap::new();
         for (column, value) in &self.tolerance {
-            let value =
-                value.parse().map_err(|_| Usage(format!("--tolerance {column}={value}: {value} is no number")))?;
-            tolerance.insert(column.clone(), value);
+            let close = value.parse().ok().filter(|close: &f64| *close >= 0.0);
+            let wrong = || Usage(format!("--tolerance {column}={value}: {value} is no number from 0 on"));
+            tolerance.insert(column.clone(), close.ok_or_else(wrong)?);
         }
         let key = self.key.as_deref().map(columns).transpose()?;
         let options = ReconcileOptions { key, tolerance, from: self.from, to: self.to, ..ReconcileOptions::default() };

@@ -1,12 +1,11 @@
 //! What a sample is, beside what its rules asked for: lines for a terminal, a page for a browser, or JSON.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use quota::{Line, RuleAchieved};
 use report::{Page, SampledRule, SampledStratum, count, sample_page};
 use runner::Manifest;
 
+use crate::report_file::ReportFile;
 use crate::show::Table;
 
 /// How far a sample is what its rules asked for; then what gave way.
@@ -23,14 +22,9 @@ pub fn lines(sample: &Manifest) -> String {
     format!("{table}{}", gave.collect::<String>())
 }
 
-/// Writes the report of a sample: JSON where the file is called so, else HTML.
-pub fn write(sample: &Manifest, path: &Path) -> Result<()> {
-    let text = if path.extension().is_some_and(|end| end == "json") {
-        serde_json::to_string_pretty(sample)?
-    } else {
-        page(sample).html()
-    };
-    std::fs::write(path, text).with_context(|| format!("write the report {}", path.display()))
+/// Writes the report of a sample.
+pub fn write(sample: &Manifest, file: &ReportFile) -> Result<()> {
+    file.write(|| page(sample).html(), || Ok(serde_json::to_string_pretty(sample)?))
 }
 
 fn page(sample: &Manifest) -> Page {

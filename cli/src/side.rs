@@ -30,10 +30,10 @@ pub async fn load_sides(plan: &Plan, opened: &mut Opened) -> Result<Vec<SideInpu
         }
         let recorded = last.as_ref().and_then(|epoch| epoch.sides.get(name));
         let uri = uri.strip_prefix("file://").unwrap_or(uri);
-        let (rows, loaded_at) = load_side(name, uri, &flags.out, recorded).await?;
-        let keys = keys(plan, name, &rows.schema(), &given)?;
-        let side = Side::new(name, &keys, &plan.time, &rows)?;
-        let side = SideInput::new(uri.to_owned(), flags.side_ttl, side, loaded_at);
+        let loaded = load_side(name, uri, &flags.out, recorded).await?;
+        let keys = keys(plan, name, &loaded.rows.schema(), &given)?;
+        let side = Side::new(name, &keys, &plan.time, &loaded.rows)?;
+        let side = SideInput::new(uri.to_owned(), flags.side_ttl, side, &loaded)?;
         for schema in opened.schemas_mut().values_mut() {
             *schema = side.extended(schema)?;
         }

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use quota::{Rule, Rules, Splits};
-use runner::Manifest;
 use scan::{Literal, Sampling};
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
-use crate::launch::{Plan, launch};
-use crate::sample_report;
+use crate::launch::Plan;
+use crate::report_file::ReportFile;
 use crate::words::expressions;
 
 /// A sample of the rows that keeps to rules: so many of this, such a share of that
@@ -35,6 +33,9 @@ rules.toml:
   [negatives]
   positive = \"rank = 1\"
   per_positive = 4
+
+A stratum of several columns is named by its values with / between them, min = { \"US/tv\" = 10 }; a / or \\ within one
+of them is written \\/ or \\\\. A null is null, the text null is \\null.
 
 The rules hold over all rows of the run, so the sample is drawn at its end: with --follow, by a later run without it.
 With --unit, sizes count units. An output holds one sample: a batch run that leaves hours of a former one out is refused,
@@ -66,9 +67,9 @@ pub struct Stratify {
     /// Count what there is by sketches: state that does not grow with the units, weights within 1.6 % in two of three
     #[arg(long)]
     approx: bool,
-    /// Write what was asked for and what came of it here: a page for a browser, or .json
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    /// Write what was asked for and what came of it here
+    #[arg(long, value_name = "FILE.html|FILE.json")]
+    report: Option<ReportFile>,
     /// The column that tells one event from another
     #[arg(long, value_name = "COLUMN", default_value = "event_id")]
     id: String,
@@ -78,16 +79,7 @@ pub struct Stratify {
 }
 
 impl Stratify {
-    pub async fn run(mut self) -> Result<ExitCode> {
-        let (report, out) = (self.report.take(), self.run.out.clone());
-        let done = launch(self.plan()?).await?;
-        if let Some((report, sample)) = report.zip(Manifest::of(&out)?) {
-            sample_report::write(&sample, &report)?;
-        }
-        Ok(done)
-    }
-
-    fn plan(self) -> Result<Plan> {
+    pub fn plan(self) -> Result<Plan> {
         if self.approx && self.unit.is_some() {
             let what = "--approx cannot tell whether units are whole: leave out --approx or --unit";
             return Err(Usage(what.to_owned()).into());
@@ -120,6 +112,7 @@ impl Stratify {
             ]),
             approximate: self.approx,
             sampling: Some(sampling),
+            report: self.report,
             ..Plan::of("stratify", &["events"], self.time, self.run)?
         })
     }

@@ -1,12 +1,12 @@
 //! What `attribute --tuples` says of the columns that training reads.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::policies::Policies;
+use crate::report_file::ReportFile;
 use crate::words::{columns, pair};
 
 /// Rows to train on.
@@ -33,7 +33,7 @@ pub struct TupleFlags {
     action_set: Option<String>,
     /// Estimate what other policies would have earned, from all tuples in --out; may be given twice
     #[arg(long, value_name = "FILE.html|FILE.json", help_heading = "Tuples")]
-    report: Vec<PathBuf>,
+    report: Vec<ReportFile>,
     /// Another policy: SQL over the tuples, the probability with which it takes the action of each
     /// [default: logged=propensity, and with --action-set uniform=1.0/cardinality(action_set)]
     #[arg(long, value_name = "NAME=SQL", value_parser = pair, help_heading = "Tuples")]
@@ -51,7 +51,7 @@ impl TupleFlags {
     }
 
     /// The policies to report on: those that are known, then those that the command line gives.
-    pub fn policies(&self) -> Result<Option<Policies>> {
+    pub fn policies(&self) -> Option<Policies> {
         let of = |name: &str, sql: &str| (name.to_owned(), sql.to_owned());
         let mut policies = vec![of("logged", "propensity")];
         policies.extend(self.action_set.as_ref().map(|_| of("uniform", "1.0 / cardinality(action_set)")));
@@ -61,7 +61,7 @@ impl TupleFlags {
                 None => policies.push(of(name, sql)),
             }
         }
-        self.reports().then(|| Policies::new(policies, self.report.clone())).transpose()
+        self.reports().then(|| Policies { policies, files: self.report.clone() })
     }
 
     /// The columns of the script that flags replace.

@@ -7,8 +7,10 @@ mod main {
     mod buckets;
     mod commands;
     mod duckdb;
+    mod ends;
     mod errors;
     mod explain_play;
+    mod fates;
     mod golden;
     mod kafka;
     mod memory;

@@ -70,6 +70,23 @@ fn usage() {
         assert!(ran.err.contains(out) && ran.err.contains("a local directory"), "{}", ran.err);
         assert!(!dir.path(out).exists());
     }
+    for (line, said) in [
+        ("ingest --in kafka://localhost:1 --schema plays --out out", "kafka://host:port/topic"),
+        ("ingest --in kafka://localhost:1/plays --kafka foo --schema plays --out out", "KEY=VALUE"),
+        ("ingest --in kafka://localhost:1/plays --kafka sasl.pasword=x --schema plays --out out", "sasl.pasword"),
+        ("ingest --in gs://bucket/a --schema plays --out out", "gs is no store for files"),
+        ("ingest --in - --schema infer --out out", "--schema"),
+        ("ingest --in - --schema plays --format parquet --out pipe", "standard input"),
+        ("ingest --in raw/plays.jsonl --schema plays --time nope --out out", "no time column nope"),
+        ("generate --start 1969-01-01T00 --to made", "--start 1969-01-01T00 is before 1970"),
+        ("reconcile --batch archive/plays --stream archive/plays --tolerance duration_s=nan", "nan is no number"),
+        ("reconcile --batch archive/plays --stream archive/plays --tolerance duration_s=-1", "-1 is no number"),
+    ] {
+        failed(&dir.run(line), 2, &[said]);
+    }
+    dir.write("bad.schema", "event_id text\nts moment\n");
+    let schema = dir.run("ingest --in raw/plays.jsonl --schema bad.schema --out out");
+    failed(&schema, 78, &["--schema bad.schema", "line 2", "no type moment"]);
     failed(&dir.run("sql nothing"), 2, &["nothing", "ingest, join, aggregate"]);
     failed(&dir.run("man nothing"), 2, &["nothing"]);
     assert!(!dir.path("out").exists());
@@ -81,6 +98,8 @@ fn missing_input() {
     failed(&dir.run("ingest --in nowhere.jsonl --schema plays --out out"), 66, &["nowhere.jsonl", "No such file"]);
     failed(&dir.run(&JOIN.replace("archive/plays", "nowhere")), 66, &["nowhere", "No such file"]);
     failed(&dir.run(&format!("{JOIN} --hour 2016-11-07T09")), 66, &["2016-11-07T09", "wait", "--allow-incomplete"]);
+    failed(&dir.run(&format!("{JOIN} --from 2030-01-01T00")), 66, &["nothing in this range", "2016-11-07T02"]);
+    failed(&dir.run(&format!("{JOIN} --to 2001-01-01T00")), 66, &["nothing in this range", "2016-11-07T00"]);
     failed(&dir.run("inspect nowhere"), 66, &["nowhere"]);
     failed(&dir.run("reconcile --batch nowhere --stream archive/plays"), 66, &["nowhere", "dt=YYYY-MM-DD/hr=HH"]);
     failed(&dir.run("run nowhere.sql --in events=raw/plays.jsonl --out out"), 66, &["nowhere.sql"]);
@@ -114,6 +133,45 @@ fn damaged_parquet() {
         let relative = path.strip_prefix(dir.path("")).unwrap().display().to_string();
         failed(&dir.run(&format!("ingest --in {relative} --schema plays --out out")), 65, &[&name]);
     }
+}
+
+/// An input by any of its names, and the directory that it is in.
+#[test]
+fn output_over_its_own_input() {
+    let dir = demo();
+    let before = dir.parts("archive");
+    let file = format!("file://{}", dir.path("archive/plays").display());
+    std::os::unix::fs::symlink(dir.path("archive"), dir.path("link")).unwrap();
+    for (input, out) in [(file.as_str(), "archive/plays"), ("link/plays", "archive/plays"), ("archive/plays", "link")] {
+        let ran = dir.run(&format!("stratify --in {input} --size 9 --out {out}"));
+        failed(&ran, 2, &["overlap", input]);
+        let ran = dir.run(&format!("merge archive/impressions {input} --out {out}"));
+        failed(&ran, 2, &["overlap"]);
+    }
+    assert_eq!(dir.parts("archive"), before);
+}
+
+/// What somebody put beside the rows of a sealed hour is neither counted nor passed over.
+#[test]
+fn a_foreign_file_in_a_sealed_hour() {
+    let dir = demo();
+    let path = part(&dir, "archive/plays/dt=2016-11-07/hr=01");
+    fs::copy(&path, path.with_file_name("mine.parquet")).unwrap();
+    let replay = format!("{JOIN} --replay");
+    for line in [JOIN, &replay] {
+        failed(&dir.run(line), 65, &["archive/plays/dt=2016-11-07/hr=01/mine.parquet", "is none of the files"]);
+    }
+    fs::remove_file(path.with_file_name("mine.parquet")).unwrap();
+    fs::rename(&path, path.with_file_name("_hidden")).unwrap();
+    failed(&dir.run(JOIN), 65, &[path.file_name().unwrap().to_str().unwrap(), "is not there"]);
+}
+
+#[test]
+fn a_side_input_without_columns() {
+    let dir = demo();
+    dir.write("nested.jsonl", "{\"a\":{\"b\":1}}\n");
+    let ran = dir.run("ingest --in raw/plays.jsonl --schema plays --side facts=nested.jsonl --out out");
+    failed(&ran, 65, &["no column that can be read"]);
 }
 
 /// Damage in the middle of the data: of a sealed hour its checksum shows it, of any other only reading it.

@@ -8,17 +8,21 @@ use super::workdir::Workdir;
 /// The lines of a file as messages of a new topic with three partitions; its URI.
 fn produce(dir: &Workdir, file: &str) -> Option<String> {
     let uri = broker::new_topic()?;
+    send(dir, file, &uri);
+    Some(uri)
+}
+
+fn send(dir: &Workdir, file: &str, uri: &str) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let settings = KafkaSettings::parse(Vec::<String>::new()).unwrap();
-        let mut topic = KafkaTopicWriter::open(KafkaTopic::parse(&uri).unwrap(), &settings, 3).await.unwrap();
+        let mut topic = KafkaTopicWriter::open(KafkaTopic::parse(uri).unwrap(), &settings, 3).await.unwrap();
         for (number, line) in dir.read(file).lines().enumerate() {
             let partition = Some((number % 3) as i32);
             topic.send(KafkaMessage { partition, payload: Some(line.as_bytes()), ..KafkaMessage::default() }).unwrap();
         }
         topic.flush().unwrap();
     });
-    Some(uri)
 }
 
 #[test]
@@ -60,11 +64,25 @@ fn three_partitions_a_topic_give_what_batch_gives() {
         );
         assert!(same.err.contains(" 0 differences"), "{}", same.err);
     }
-    // Messages that came after a run are the next run's.
     let ledger = dir.ledger("stream-0");
     assert!(ledger["impressions"]["rejected"].as_u64() > Some(0), "{ledger}");
     let again = dir.ok(&format!("{} {topics} --watermark-delay 2h --max-rows 777 --out stream-0", commands[0]));
     assert!(again.err.contains("up to date"), "{}", again.err);
+}
+
+#[test]
+fn messages_that_come_after_the_end_are_not_passed_over() {
+    let dir = Workdir::new();
+    dir.write("first.jsonl", "{\"event_id\":\"a\",\"ts\":0}\n");
+    let Some(topic) = produce(&dir, "first.jsonl") else { return };
+    let line = format!("ingest --in {topic} --schema plays --out out");
+    dir.ok(&line);
+    assert!(dir.ok(&line).err.contains("up to date"));
+    dir.write("more.jsonl", "{\"event_id\":\"b\",\"ts\":1}\n");
+    send(&dir, "more.jsonl", &topic);
+    let more = dir.run(&line);
+    assert_eq!(more.code, Some(65), "{}", more.err);
+    assert!(more.err.contains("-0 goes on behind position 1,") && more.err.contains("--follow"), "{}", more.err);
 }
 
 #[test]

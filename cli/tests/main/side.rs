@@ -166,3 +166,18 @@ fn a_run_goes_on_with_its_copy_until_it_is_too_old() {
         assert_eq!(said(&dir), [("old".to_owned(), false), (title.to_owned(), false)]);
     }
 }
+
+#[test]
+fn a_kept_copy_that_was_touched_is_refused() {
+    let dir = Workdir::new();
+    dir.write("videos.jsonl", "{\"video_id\":1,\"title\":\"old\"}\n");
+    feed(&dir, 1);
+    assert!(dir.kill_when(&format!("{FOLLOW} --out out --follow"), || dir.epoch("out").1 == 1));
+    let [copy] = &copies(&dir, "out")[..] else { panic!("one copy") };
+    dir.write("videos.jsonl", "{\"video_id\":1,\"title\":\"new\"}\n");
+    dir.ok(&format!("{FOLLOW} --out other"));
+    fs::copy(dir.path(&copies(&dir, "other")[0]), dir.path(copy)).unwrap();
+    let ran = dir.run(&format!("{FOLLOW} --out out"));
+    assert_eq!(ran.code, Some(65), "{}", ran.err);
+    assert!(ran.err.contains("videos was touched"), "{}", ran.err);
+}

@@ -262,3 +262,54 @@ fn a_sample_that_takes_the_place_of_another_survives_kills() {
         assert!(dir.ok("inspect out").out.contains("sample verified"));
     }
 }
+
+/// Values with `/` in them, and the text null beside a null.
+#[test]
+fn different_values_are_different_strata() {
+    let dir = Workdir::new();
+    let row = |(id, [country, device]): (usize, [&str; 2])| {
+        format!("{{\"event_id\":\"{id}\",\"ts\":{id},\"country\":{country},\"device\":{device}}}\n")
+    };
+    let rows = [[r#""a/b""#, r#""c""#], [r#""a""#, r#""b/c""#], ["null", r#""x""#], [r#""null""#, r#""x""#]];
+    dir.write("log.jsonl", rows.into_iter().enumerate().map(row).collect::<String>());
+    let line = "stratify --in log.jsonl --schema impressions --size";
+    dir.ok(&format!("{line} 4 --strata country,device --out all"));
+    let lines = manifest(&dir, "all")["achieved"]["rules"][0]["lines"].take();
+    let strata: Vec<&str> = lines.as_array().unwrap().iter().map(|line| line["stratum"].as_str().unwrap()).collect();
+    assert_eq!(strata, [r"\\null/x", r"a/b\/c", r"a\/b/c", "null/x"]);
+    for (stratum, id) in [(r"a\/b/c", "0"), (r"a/b\/c", "1"), ("null/x", "2"), (r"\\null/x", "3")] {
+        dir.write("rules.toml", format!("[[rule]]\nstrata = ['country', 'device']\nmin = {{ '{stratum}' = 1 }}\n"));
+        dir.ok(&format!("{line} 1 --rules rules.toml --out one-{id}"));
+        assert_eq!(ids(&dir, &format!("one-{id}")), BTreeSet::from([id.to_owned()]), "{stratum}");
+    }
+}
+
+/// What gives way may ask for more than any rule allowed: no unit may be forgotten before that is known.
+#[test]
+fn relaxed_rules_find_all_the_units_that_they_need() {
+    let dir = made();
+    let rules = "[[rule]]\nstrata = ['country']\nmax_each = 2\npriority = 2\n\
+                 [[rule]]\nstrata = ['country']\nmin = { US = 10 }\npriority = 1\n";
+    dir.write("rules.toml", rules);
+    assert_eq!(dir.run("stratify --in archive --rules rules.toml --out out").code, Some(65));
+    for (number, source) in ["archive", "archive --replay --max-rows 300"].into_iter().enumerate() {
+        dir.ok(&format!("stratify --in {source} --rules rules.toml --relax --out out-{number}"));
+        let rows = dir.rows(&format!("out-{number}"));
+        assert_eq!(rows.iter().filter(|row| row["country"] == "US").count(), 10);
+    }
+}
+
+#[test]
+fn a_report_is_written_by_runs_alone() {
+    let dir = made();
+    let line = "stratify --in archive --size 9 --out out";
+    dir.ok(line);
+    for flag in ["--dry-run", "--explain"] {
+        dir.ok(&format!("{line} {flag} --report page.html"));
+        assert!(!dir.path("page.html").exists(), "{flag}");
+    }
+    let ran = dir.run(&format!("{line} --report page.pdf"));
+    assert!(ran.code == Some(2) && ran.err.contains("FILE.html nor FILE.json"), "{:?} {}", ran.code, ran.err);
+    dir.ok(&format!("{line} --report page.html"));
+    assert!(dir.read("page.html").contains("A stratified sample"));
+}

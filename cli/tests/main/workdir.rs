@@ -171,7 +171,7 @@ pub fn walk(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Looks every millisecond; false where the process ended first.
-fn wait_for(child: &mut Child, mut dead: impl FnMut() -> bool) -> bool {
+pub fn wait_for(child: &mut Child, mut dead: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     while !dead() {
         if child.try_wait().unwrap().is_some() {

@@ -33,18 +33,16 @@ impl Fields {
         Ok(Self(names.iter().map(|name| columns.iter().position(|column| column == name)).collect()))
     }
 
-    /// Sets the row's cells from one record; answers how many fields no column is declared for.
-    pub(crate) fn read(&self, record: &[u8], row: &mut Row) -> Result<u64, Fault> {
+    /// Sets the row's cells from one record. Fields that no column is declared for are skipped.
+    pub(crate) fn read(&self, record: &[u8], row: &mut Row) -> Result<(), Fault> {
         let text = std::str::from_utf8(record).map_err(|e| {
             Fault::new("bad_encoding", format!("not UTF-8 from byte {} of the row on", e.valid_up_to()))
         })?;
-        let (mut rest, mut read, mut unknown) = (Some(text), 0, 0);
+        let (mut rest, mut read) = (Some(text), 0);
         while let Some(text) = rest {
             let (value, behind) = field(text)?;
-            match self.0.get(read) {
-                Some(Some(column)) => set(row, *column, value)?,
-                Some(None) => unknown += 1,
-                None => {}
+            if let Some(Some(column)) = self.0.get(read) {
+                set(row, *column, value)?;
             }
             (rest, read) = (behind, read + 1);
         }
@@ -52,7 +50,7 @@ impl Fields {
             let text = format!("{read} fields where {} are declared", self.0.len());
             return Err(Fault::new("wrong_columns", text));
         }
-        Ok(unknown)
+        Ok(())
     }
 }
 

@@ -39,7 +39,6 @@ pub struct Decoder {
     arrived_at: Vec<Option<i64>>,
     rejected: Vec<Rejected>,
     read: u64,
-    unknown: u64,
 }
 
 impl Decoder {
@@ -58,7 +57,6 @@ impl Decoder {
             arrived_at: vec![],
             rejected: vec![],
             read: 0,
-            unknown: 0,
         })
     }
 
@@ -85,10 +83,10 @@ impl Decoder {
         if bytes.trim_ascii().is_empty() {
             return Err(Fault::new("empty_payload", "no bytes"));
         }
-        self.unknown += match &mut self.fields {
+        match &mut self.fields {
             Some(fields) => fields.read(bytes, &mut self.row)?,
             None => json::read(bytes, &mut self.row)?,
-        };
+        }
         self.row.commit()
     }
 
@@ -113,11 +111,6 @@ impl Decoder {
     /// Rows read since the last [`Decoder::finish`], good and bad.
     pub fn read(&self) -> u64 {
         self.read
-    }
-
-    /// Fields skipped, in all rows so far, because no column is declared for them.
-    pub fn unknown_fields(&self) -> u64 {
-        self.unknown
     }
 
     /// The rows read since the last time, all of this topic and partition; `next` is the position behind them.
@@ -266,7 +259,6 @@ mod tests {
         assert_eq!(names, [Some("say \"hi\",\nyou"), Some("")]);
         assert_eq!(chunk.rows.column(1).as_primitive::<TimestampMicrosecondType>().value(0), 1_574_553_604_101_095);
         assert_eq!(chunk.rows.column(3).null_count(), 1);
-        assert_eq!(decoder.unknown_fields(), 4);
         assert_eq!(decoder.finish("t", 0, Offset::default()).unwrap().read, 0);
     }
 

@@ -19,6 +19,11 @@ pub fn failed(what: String, error: impl Error + Send + Sync + 'static) -> anyhow
     }
 }
 
+/// The error as [`SourceError`], where its kind is known: for one that is somewhere in a chain already.
+pub fn sorted(error: &(dyn Error + 'static)) -> Option<SourceError> {
+    sort(error).map(|sort| sort(error.to_string()))
+}
+
 type Sort = fn(String) -> SourceError;
 
 /// The deepest reason decides: a Parquet error is bad data only if no store's error is behind it.

@@ -33,7 +33,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Why a source cannot be read on. Callers find it with `downcast_ref` and choose the exit code by it.
+/// Why a source cannot be read, or read on. Callers find it with `downcast_ref` and choose the exit code by it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SourceError {
     /// A file, directory or topic that is not there, or holds nothing (exit 66).
@@ -48,4 +48,10 @@ pub enum SourceError {
     /// No permission (exit 77).
     #[error("{0}")]
     Denied(String),
+    /// An address or a setting that cannot be one (exit 2).
+    #[error("{0}")]
+    Usage(String),
+    /// A schema that cannot be read as one (exit 78).
+    #[error("{0}")]
+    Schema(String),
 }

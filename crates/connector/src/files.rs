@@ -128,7 +128,8 @@ impl Source for FileSource {
 /// As [`FileSource::open`]; standard input, which cannot be read twice; no column `time`.
 pub fn inferred(input: &str, format: Option<FileFormat>, time: &str) -> Result<Schema> {
     const SAMPLE: usize = 1000;
-    ensure!(input != "-", "the schema of standard input cannot be inferred: give one with --schema");
+    let once = || SourceError::Usage("standard input cannot be read twice: give its schema with --schema".to_owned());
+    ensure!(input != "-", once());
     let files = Input::new(input)?.files(format)?;
     let Some(file) = files.first() else {
         bail!(SourceError::Missing(format!("{input} holds no file to infer a schema from: give one with --schema")));

@@ -27,11 +27,6 @@ impl Hour {
         self.0.saturating_mul(HOUR_US)
     }
 
-    /// The first microsecond behind the hour.
-    pub fn end_us(self) -> i64 {
-        self.plus(1).start_us()
-    }
-
     /// The hour this many hours later, or earlier where negative.
     pub fn plus(self, hours: i64) -> Self {
         Self(self.0.saturating_add(hours))
@@ -141,7 +136,7 @@ mod tests {
         for (us, text) in cases {
             let hour = Hour::of(us);
             assert_eq!(hour.to_string(), text);
-            assert!(hour.start_us() <= us && us < hour.end_us(), "{text}");
+            assert!(hour.start_us() <= us && us < hour.plus(1).start_us(), "{text}");
             assert_eq!(text.parse::<Hour>().unwrap(), hour);
         }
     }
@@ -186,6 +181,6 @@ mod tests {
         assert_eq!(Hour::range(from..to).collect::<Vec<_>>(), [Hour(-1), Hour(0), Hour(1)]);
         assert_eq!(Hour::range(to..from).count(), 0);
         assert_eq!(Hour::of(i64::MIN).start_us(), i64::MIN);
-        assert_eq!(Hour::of(i64::MAX).end_us(), i64::MAX);
+        assert_eq!(Hour::of(i64::MAX).plus(1).start_us(), i64::MAX);
     }
 }

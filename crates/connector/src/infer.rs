@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::csv;
 use crate::decode::TextFormat;
+use crate::fault::SourceError;
 use crate::source::TIME;
 use crate::time;
 
@@ -25,8 +26,8 @@ enum Kind {
 }
 
 /// The columns of these rows (for CSV the first is the header), in the order in which they are first met: integers,
-/// floats, booleans, times with a zone, else text. `time` is a timestamp whatever its values are; empty, it is none. Nested JSON is no
-/// column, and a row that cannot be read says nothing.
+/// floats, booleans, times with a zone, else text. `time` is a timestamp whatever its values are; empty, it is none.
+/// Nested JSON is no column, and a row that cannot be read says nothing.
 ///
 /// # Errors
 /// A header that cannot be read, or no column `time`.
@@ -35,10 +36,12 @@ pub(crate) fn infer<'a>(rows: impl Iterator<Item = &'a [u8]>, format: TextFormat
         TextFormat::Json => json(rows),
         TextFormat::Csv => csv(rows)?,
     };
-    ensure!(!columns.is_empty(), "no row to infer a schema from: give one with --schema");
+    let none = || SourceError::BadData("no row to infer a schema from: give one with --schema".to_owned());
+    ensure!(!columns.is_empty(), none());
     if !time.is_empty() && !columns.iter().any(|(name, _)| name == time) {
         let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
-        bail!("no column {time} among {}: name the event time with --time", names.join(", "));
+        let what = format!("no column {time} among {}: name the event time with --time", names.join(", "));
+        bail!(SourceError::Usage(what));
     }
     let field = |(name, kind): (String, Kind)| {
         let kind = match kind {

@@ -12,15 +12,15 @@ use crate::row::Row;
 /// The nesting that a value nobody asked for may have.
 const DEPTH_MAX: usize = 64;
 
-/// Sets the row's cells from one document; answers how many fields no column is declared for.
-pub(crate) fn read(document: &[u8], row: &mut Row) -> Result<u64, Fault> {
+/// Sets the row's cells from one document. Fields that no column is declared for are skipped.
+pub(crate) fn read(document: &[u8], row: &mut Row) -> Result<(), Fault> {
     let text = std::str::from_utf8(document)
         .map_err(|e| Fault::new("bad_encoding", format!("not UTF-8 from byte {} of the row on", e.valid_up_to())))?;
-    let mut object = Object { row, column: None, fault: None, unknown: 0 };
+    let mut object = Object { row, column: None, fault: None };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = object.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     match (read, object.fault.take()) {
-        (Ok(()), _) => Ok(object.unknown),
+        (Ok(()), _) => Ok(()),
         (Err(_), Some(fault)) => Err(fault),
         (Err(error), None) => Err(object.name(&error, text)),
     }
@@ -32,7 +32,6 @@ struct Object<'r> {
     column: Option<usize>,
     /// The reason behind the error that serde carries up.
     fault: Option<Fault>,
-    unknown: u64,
 }
 
 impl<'de> DeserializeSeed<'de> for &mut Object<'_> {
@@ -54,10 +53,7 @@ impl<'de> Visitor<'de> for &mut Object<'_> {
         while let Some(column) = map.next_key_seed(Name(self.row))? {
             self.column = column;
             let read = match column {
-                None => {
-                    self.unknown += 1;
-                    shallow(map.next_value()?)
-                }
+                None => shallow(map.next_value()?),
                 Some(i) if self.row.is_set(i) => {
                     Err(Fault::new("duplicate_key", format!("{} is there twice", self.row.name(i))))
                 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::config::ClientConfig;
@@ -26,16 +26,18 @@ impl KafkaTopic {
     /// Reads `kafka://host:port[,host:port…]/topic`. Nothing is contacted.
     ///
     /// # Errors
-    /// Another form, or a name that Kafka does not allow.
+    /// [`SourceError::Usage`]: another form, or a name that Kafka does not allow.
     pub fn parse(uri: &str) -> Result<Self> {
         let parts = uri.strip_prefix("kafka://").and_then(|rest| rest.split_once('/'));
         let Some((brokers, name)) = parts.filter(|(brokers, _)| brokers.split(',').all(|host| !host.is_empty())) else {
-            bail!("{uri} names no Kafka topic: write kafka://host:port/topic");
+            bail!(SourceError::Usage(format!("{uri} names no Kafka topic: write kafka://host:port/topic")));
         };
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         ensure!(
             (1..=249).contains(&name.len()) && name.chars().all(allowed) && !matches!(name, "." | ".."),
-            "{uri}: {name:?} is no topic name: use up to 249 letters, digits, dots, dashes and underscores"
+            SourceError::Usage(format!(
+                "{uri}: {name:?} is no topic name: use up to 249 letters, digits, dots, dashes and underscores"
+            ))
         );
         Ok(Self { brokers: brokers.to_owned(), name: name.to_owned() })
     }
@@ -74,20 +76,22 @@ impl KafkaSettings {
     /// Reads `KEY=VALUE` pairs; what librdkafka does not know is found here, not when the first row is read.
     ///
     /// # Errors
-    /// No pair, no such key, no fit value, or a key that must keep the value rescan gives it.
+    /// [`SourceError::Usage`]: no pair, no such key, no fit value, or a key that must keep the value rescan gives it.
     pub fn parse<S: AsRef<str>>(pairs: impl IntoIterator<Item = S>) -> Result<Self> {
         let mut settings = vec![];
         for pair in pairs {
             let Some((key, value)) = pair.as_ref().split_once('=') else {
-                bail!("a Kafka setting without a value: write KEY=VALUE");
+                bail!(SourceError::Usage("a Kafka setting without a value: write KEY=VALUE".to_owned()));
             };
             let ours = READING.iter().chain(&WRITING).map(|(key, _)| *key);
             ensure!(
                 !ours.chain(ALIASES).any(|ours| ours == key),
-                "Kafka setting {key} is rescan's own, for what it promises depends on it: leave it out"
+                SourceError::Usage(format!(
+                    "Kafka setting {key} is rescan's own, for what it promises depends on it: leave it out"
+                ))
             );
             let known = ClientConfig::new().set(key, value).create_native_config();
-            known.map_err(|e| anyhow!("Kafka setting {key}: {}", complaint(&e)))?;
+            known.map_err(|e| SourceError::Usage(format!("Kafka setting {key}: {}", complaint(&e))))?;
             settings.push((key.to_owned(), value.to_owned()));
         }
         Ok(Self(settings))

@@ -152,7 +152,7 @@ impl Source for KafkaSource {
         if let Some(gone) = offsets.keys().find(|name| !self.names.contains(name)) {
             return Err(SourceError::BadData(format!(
                 "{} has {} partitions and no {gone}, of which rows were read before: the topic was made anew, so start \
-                 anew too, with another --checkpoint or --out",
+                 anew too, with another --out",
                 self.topic,
                 self.names.len()
             ))
@@ -254,6 +254,6 @@ fn in_range(topic: &KafkaTopic, partition: i32, next: u64, held: (u64, u64)) -> 
     };
     Err(SourceError::BadData(format!(
         "{topic} partition {partition}: offset {next} is to be read next, but it holds {first} to {end}: {why}; to go \
-         on with what is there, start anew with another --checkpoint or --out"
+         on with what is there, start anew with another --out"
     )))
 }

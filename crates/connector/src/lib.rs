@@ -31,7 +31,7 @@ mod walk;
 mod whole;
 
 pub use decode::{Decoder, ROW_BYTES_MAX, TextFormat};
-pub use failure::failed;
+pub use failure::{failed, sorted};
 pub use fault::{Fault, SourceError};
 pub use files::{FileOptions, FileSource, inferred};
 pub use hour::Hour;
@@ -45,5 +45,5 @@ pub use replay::ReplaySource;
 pub use schema::{builtin, parse as parse_schema, print as print_schema};
 pub use source::{Chunk, Offset, Poll, Rejected, Source, TIME, position_fields};
 pub use table::{count_rows, read, scan, schema_of};
-pub use union::{union, widened};
+pub use union::widened;
 pub use whole::read_whole;

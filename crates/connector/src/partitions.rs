@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::failed;
+use crate::fault::SourceError;
 use crate::hour::Hour;
 use crate::location::Location;
 
@@ -49,6 +50,27 @@ pub struct HourFiles {
     pub sealed: bool,
     /// The facts in `_SUCCESS`, where rescan wrote it; other engines leave it empty.
     pub success: Option<Success>,
+}
+
+impl HourFiles {
+    /// The files that make the hour: where rescan sealed it, exactly those that its `_SUCCESS` names.
+    ///
+    /// # Errors
+    /// [`SourceError::BadData`] for another file beside them, or one that is gone; `root` is where the hour is.
+    pub fn data(&self, root: &Location) -> Result<&[DataFile]> {
+        let Some(success) = &self.success else { return Ok(&self.files) };
+        let named = |name: &str| success.files.iter().any(|file| file.name == name);
+        let gone = |name: &str| self.files.iter().all(|file| file.name() != name);
+        if let Some(file) = self.files.iter().find(|file| !named(file.name())) {
+            let said = "is none of the files that _SUCCESS names: move it away, or make its hour again";
+            bail!(SourceError::BadData(format!("{root}: {} {said}", file.path)));
+        }
+        if let Some(file) = success.files.iter().find(|file| gone(&file.name)) {
+            let said = "is named by a _SUCCESS and is not there: restore it, or make its hour again";
+            bail!(SourceError::BadData(format!("{root}: {} {said}", file.name)));
+        }
+        Ok(&self.files)
+    }
 }
 
 /// The content of a `_SUCCESS` that rescan wrote, last, into a sealed partition.
@@ -95,7 +117,7 @@ pub struct SealedFile {
 /// one that does not exist, gives none.
 ///
 /// # Errors
-/// The store cannot be read, as a [`SourceError`](crate::SourceError).
+/// The store cannot be read, as a [`SourceError`].
 pub async fn list(root: &Location, hours: impl RangeBounds<Hour>) -> Result<BTreeMap<Hour, HourFiles>> {
     let mut found = BTreeMap::<Hour, HourFiles>::new();
     let mut seals = Vec::new();

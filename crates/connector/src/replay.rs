@@ -60,7 +60,7 @@ impl ReplaySource {
         if let Some((hour, _)) = hours.iter().find(|(_, files)| !files.sealed) {
             bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed yet: replay with --to {hour}")));
         }
-        let files: Vec<_> = hours.into_values().flat_map(|hour| hour.files).collect();
+        let files = hours.values().map(|hour| hour.data(root)).collect::<Result<Vec<_>>>()?.concat();
         let archive = scan(root, &files).await?;
         let schema = position::with_positions(&decoded(root, &archive.schema())?);
         let lanes = lanes(&archive, memory_limit).await.with_context(|| format!("read {root}"))?;

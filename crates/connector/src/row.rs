@@ -10,7 +10,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, SourceError};
 use crate::source::TIME;
 use crate::time::{self, BadTime};
 
@@ -58,15 +58,19 @@ impl Row {
             Ok(Column { name: field.name().clone(), required, cell: Cell::Absent, values: Values::new(field)? })
         };
         let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+        let Some(last) = columns.len().checked_sub(1) else {
+            bail!(SourceError::BadData("rows have no column that can be read: nested values are none".to_owned()));
+        };
         let at = columns.iter().position(|c| c.name == time);
-        match at {
-            _ if time.is_empty() => Ok(Self { last: columns.len() - 1, columns, text: String::new(), time: None }),
+        let wrong = match at {
+            _ if time.is_empty() => return Ok(Self { columns, text: String::new(), time: None, last }),
             Some(i) if matches!(columns[i].values, Values::Time(_)) => {
-                Ok(Self { last: columns.len() - 1, columns, text: String::new(), time: at })
+                return Ok(Self { columns, text: String::new(), time: at, last });
             }
-            Some(_) => bail!("time column {time} is no timestamp: declare it as `{time} timestamp`"),
-            None => bail!("no time column {time} in the schema: name the right one with --time"),
-        }
+            Some(_) => format!("time column {time} is no timestamp: declare it as `{time} timestamp`"),
+            None => format!("no time column {time} in the schema: name the right one with --time"),
+        };
+        Err(SourceError::Usage(wrong).into())
     }
 
     pub(crate) fn find(&mut self, name: &str) -> Option<usize> {

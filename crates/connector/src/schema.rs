@@ -3,6 +3,7 @@
 use anyhow::{Result, bail, ensure};
 use arrow::datatypes::{DataType, Field, Schema};
 
+use crate::fault::SourceError;
 use crate::source::TIME;
 
 const IMPRESSIONS: &str = "
@@ -42,7 +43,7 @@ pub fn builtin(name: &str) -> Option<Schema> {
 /// comments (`--`, `#`) are allowed. A name with blanks stands in double quotes.
 ///
 /// # Errors
-/// A line that is no column, by its number, or a name that is there twice.
+/// [`SourceError::Schema`]: a line that is no column, by its number, or a name that is there twice.
 pub fn parse(text: &str) -> Result<Schema> {
     let mut fields: Vec<Field> = Vec::new();
     for (i, line) in text.lines().enumerate() {
@@ -50,16 +51,13 @@ pub fn parse(text: &str) -> Result<Schema> {
         if line.is_empty() || line.starts_with("--") || line.starts_with('#') {
             continue;
         }
-        let field = column(line).map_err(|e| e.context(format!("schema, line {}", i + 1)))?;
-        ensure!(
-            fields.iter().all(|f| f.name() != field.name()),
-            "schema, line {}: {} is there twice",
-            i + 1,
-            field.name()
-        );
+        let wrong = |what: String| SourceError::Schema(format!("schema, line {}: {what}", i + 1));
+        let field = column(line).map_err(|e| wrong(e.to_string()))?;
+        ensure!(fields.iter().all(|f| f.name() != field.name()), wrong(format!("{} is there twice", field.name())));
         fields.push(field);
     }
-    ensure!(!fields.is_empty(), "schema without columns: write a line for each, such as `ts timestamp`");
+    let none = || SourceError::Schema("schema without columns: write a line for each, such as `ts timestamp`".into());
+    ensure!(!fields.is_empty(), none());
     Ok(Schema::new(fields))
 }
 

@@ -81,7 +81,7 @@ impl TextFile {
         if self.file != at.file {
             bail!(SourceError::BadData(format!(
                 "standard input starts with another row than when row {} of it was reached: give it the same input \
-                 again, or another --checkpoint",
+                 again, or start anew with another --out",
                 at.row
             )));
         }

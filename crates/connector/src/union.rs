@@ -14,7 +14,7 @@ use crate::source::TIME;
 ///
 /// # Errors
 /// [`SourceError::BadData`], with both schemas, where a column has types that do not widen to one.
-pub fn union(files: &[(String, SchemaRef)]) -> Result<SchemaRef> {
+pub(crate) fn union(files: &[(String, SchemaRef)]) -> Result<SchemaRef> {
     let mut columns: Vec<Field> = Vec::new();
     for (at, (name, schema)) in files.iter().enumerate() {
         refuse_twins(name, schema)?;

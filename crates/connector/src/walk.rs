@@ -68,7 +68,7 @@ impl Walk {
         }
         let Some(file) = self.files.iter().find(|f| f.name == offset.file) else {
             bail!(SourceError::BadData(format!(
-                "{} is gone, of which row {} is the next: put it back, or give another --checkpoint",
+                "{} is gone, of which row {} is the next: put it back, or start anew with another --out",
                 offset.file, offset.row
             )));
         };
@@ -135,7 +135,9 @@ impl Walk {
         let format = match self.shape.format {
             None => TextFormat::Json,
             Some(FileFormat::Text(format)) => format,
-            Some(FileFormat::Parquet) => bail!("Parquet cannot be read from standard input: give a file"),
+            Some(FileFormat::Parquet) => {
+                bail!(SourceError::Usage("Parquet cannot be read from standard input: give a file".to_owned()))
+            }
         };
         let decoder = Decoder::new(format, &self.shape.schema, &self.shape.time)?;
         TextFile::pipe(pipe, format, decoder, &std::mem::take(&mut self.start))

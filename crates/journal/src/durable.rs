@@ -62,7 +62,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<bool> {
 ///
 /// # Errors
 /// Any of the disk's.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     step(Op::SyncDir, dir, None)?;
     File::open(dir)?.sync_all()
 }

@@ -31,6 +31,14 @@ impl Ledger {
         self.filtered = self.filtered.saturating_add(other.filtered);
     }
 
+    /// Counts rows that were accepted in another class instead, `|ledger| &mut ledger.duplicate` for one. More of them
+    /// than were accepted put the ledger out of balance.
+    pub fn reclass(&mut self, rows: u64, class: fn(&mut Self) -> &mut u64) {
+        self.accepted = self.accepted.saturating_sub(rows);
+        let class = class(self);
+        *class = class.saturating_add(rows);
+    }
+
     /// Checks `read = accepted + duplicate + late + rejected + filtered`.
     ///
     /// # Errors
@@ -98,6 +106,16 @@ mod tests {
         let mut sum = ledger([15, 1, 2, 3, 4, 5]);
         sum.add(&ledger([150, 10, 20, 30, 40, 50]));
         assert_eq!(sum, ledger([165, 11, 22, 33, 44, 55]));
+    }
+
+    #[test]
+    fn rows_change_their_class_and_never_vanish() {
+        let mut sum = ledger([10, 8, 1, 0, 1, 0]);
+        sum.reclass(3, |ledger| &mut ledger.rejected);
+        sum.reclass(2, |ledger| &mut ledger.duplicate);
+        assert_eq!(sum, ledger([10, 3, 3, 0, 4, 0]));
+        sum.reclass(4, |ledger| &mut ledger.duplicate);
+        assert_eq!(sum.check("plays").unwrap_err().accounted, 11);
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod recover;
 
 pub use chain::look;
 pub use checksum::{Checksum, Sum, checksum_of};
-pub use durable::{Created, create_dirs, create_exclusive, replace, sync_dir};
+pub use durable::{Created, create_dirs, create_exclusive, replace};
 pub use epoch::{Epoch, Marker, OpenFile, Publish, SideFacts, SourceFacts, StateFile};
 pub use error::JournalError;
 pub use journal::Journal;

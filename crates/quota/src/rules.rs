@@ -30,7 +30,8 @@ pub struct Rules {
 ///
 /// A rule that asks for nothing only tells its strata apart: each keeps its part of the whole.
 ///
-/// A stratum's label is its value, or its values joined by `/`, with `null` for a null.
+/// A stratum's label is its value, with `null` for a null and `\null` for the text null; or its values joined by `/`,
+/// where a `/` or `\` within one of them is written `\/` or `\\`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rule {

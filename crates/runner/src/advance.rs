@@ -35,6 +35,7 @@ pub(crate) fn account(
 /// Adds what state made of rows. A step may retract rows that earlier ones took, and more of them than it takes: so
 /// they are taken off all that was ever accepted.
 pub(crate) fn take(ledger: &mut Ledger, merged: Merged) {
-    ledger.accepted = (ledger.accepted + merged.new).saturating_sub(merged.retracted);
-    ledger.duplicate += merged.known + merged.retracted;
+    ledger.accepted += merged.new;
+    ledger.duplicate += merged.known;
+    ledger.reclass(merged.retracted, |ledger| &mut ledger.duplicate);
 }

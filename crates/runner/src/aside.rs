@@ -23,7 +23,7 @@ pub(crate) fn late(rows: &RecordBatch) -> Result<RecordBatch> {
         rows.num_rows(),
     ));
     let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new("_reason", DataType::Utf8View, false)));
+    fields.push(Arc::new(Field::new(REASON, DataType::Utf8View, false)));
     let mut columns = rows.columns().to_vec();
     columns.push(Arc::new(reason));
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
@@ -79,6 +79,11 @@ fn decoded(rows: &RecordBatch, reason: impl Fn(usize) -> String) -> Result<Vec<R
 /// Rows that are too far ahead of their arrival.
 pub(crate) fn future(rows: &RecordBatch, time: &str) -> Result<Vec<Rejected>> {
     decoded(rows, |_| format!("future_time: {time} is further ahead of its arrival than --max-future allows"))
+}
+
+/// Rows that say no time.
+pub(crate) fn timeless(rows: &RecordBatch, time: &str) -> Result<Vec<Rejected>> {
+    decoded(rows, |_| format!("no_event_time: {time} is null"))
 }
 
 /// Rows that f refused.

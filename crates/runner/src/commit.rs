@@ -9,10 +9,11 @@ use arrow::array::RecordBatch;
 use connector::Hour;
 use journal::{Epoch, Ledger, Marker, OpenFile, Publish, Sum};
 use scan::{Chosen, Output};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use crate::aside;
 use crate::files::{read_arrow, write_arrow, write_parquet};
+use crate::gaps::to_seal;
 use crate::hours::Hours;
 use crate::job::{Job, Report};
 use crate::pieces::Pieces;
@@ -25,8 +26,17 @@ pub(crate) struct Outputs {
     pub hours: BTreeMap<String, Hours>,
     /// Files of rows that earlier epochs left open, by partition path.
     pub open: BTreeMap<String, Vec<OpenFile>>,
-    /// By output: the first hour that is not sealed, once one is.
-    pub sealed_to: BTreeMap<String, Hour>,
+    pub sealed: SealedTo,
+}
+
+/// How far outputs are sealed, once an hour of them is: the notes of an epoch.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct SealedTo {
+    /// By output: the first hour that is not sealed.
+    sealed_to: BTreeMap<String, Hour>,
+    /// By output: the last sealed hour that has rows.
+    #[serde(default)]
+    rows_to: BTreeMap<String, Hour>,
 }
 
 /// The files of one epoch while it is made.
@@ -50,8 +60,8 @@ impl Outputs {
     pub(crate) fn new(job: &Job, last: Option<&Epoch>) -> Result<Outputs> {
         let hours = job.scan.outputs().iter().map(|output| (output.name.clone(), Hours::default())).collect();
         let open = last.map(|last| last.open.clone()).unwrap_or_default();
-        let sealed_to = last.map(|last| serde_json::from_value(last.notes["sealed_to"].clone())).transpose();
-        Ok(Outputs { hours, open, sealed_to: sealed_to.context("the journal's notes")?.unwrap_or_default() })
+        let sealed = last.map(|last| serde_json::from_value(last.notes.clone())).transpose();
+        Ok(Outputs { hours, open, sealed: sealed.context("the journal's notes")?.unwrap_or_default() })
     }
 
     /// Adds the rows of a step.
@@ -83,18 +93,20 @@ impl Draft<'_> {
             let bound = final_to.map(|watermark| Hour::of(watermark.saturating_sub(settle)));
             // At the end of all input there is nothing beyond the last hour that has rows.
             let bound = bound.map(|bound| last.map_or(bound, |last| bound.min(last.plus(1))));
-            let first = outputs.sealed_to.get(&output.name).copied().or(hours.first().copied());
+            let first = outputs.sealed.sealed_to.get(&output.name).copied().or(hours.first().copied());
             if let (Some(first), Some(bound)) = (first, bound)
                 && let Some(early) = hours.first().filter(|hour| **hour < first)
             {
                 bail!("{} got rows for {early}, which is sealed (sealed up to {first}, now {bound})", output.name);
             }
             if let (Some(first), Some(bound)) = (first, bound) {
-                let sealed = Hour::range(first..bound).collect::<Vec<_>>();
+                let sealed = to_seal(first..bound, &hours, outputs.sealed.rows_to.get(&output.name).copied());
+                let rows_to = hours.iter().rfind(|hour| **hour < bound).copied();
+                outputs.sealed.rows_to.extend(rows_to.map(|hour| (output.name.clone(), hour)));
                 hours.retain(|hour| *hour >= bound);
                 self.seal(outputs, output, &place, sealed, report).await?;
                 if bound > first {
-                    outputs.sealed_to.insert(output.name.clone(), bound);
+                    outputs.sealed.sealed_to.insert(output.name.clone(), bound);
                 }
             }
             for hour in hours {
@@ -102,7 +114,7 @@ impl Draft<'_> {
             }
         }
         self.epoch.open = outputs.open.clone();
-        self.epoch.notes = json!({ "sealed_to": outputs.sealed_to });
+        self.epoch.notes = serde_json::to_value(&outputs.sealed)?;
         Ok(())
     }
 

@@ -38,6 +38,16 @@ pub(crate) struct Admitted {
     pub on_time: RecordBatch,
     pub late: RecordBatch,
     pub future: RecordBatch,
+    /// They say no time.
+    pub timeless: RecordBatch,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Verdict {
+    OnTime,
+    Late,
+    Future,
+    Timeless,
 }
 
 impl Clock {
@@ -57,7 +67,7 @@ impl Clock {
     }
 
     /// Judges rows in order and moves on with them. `now` stands in where a row does not say when it arrived.
-    pub(crate) fn admit(&mut self, rows: RecordBatch, time: &str, policy: &TimePolicy, now: i64) -> Result<Admitted> {
+    pub(crate) fn admit(&mut self, rows: &RecordBatch, time: &str, policy: &TimePolicy, now: i64) -> Result<Admitted> {
         let times = rows.column_by_name(time).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         let times = times.with_context(|| format!("column {time} is no timestamp"))?.clone();
         let arrivals =
@@ -67,29 +77,27 @@ impl Clock {
                 arrivals.filter(|arrivals| arrivals.is_valid(row)).map_or(now, |arrivals| arrivals.value(row));
             arrived.saturating_add(policy.max_future)
         };
-        let (mut late, mut future) = (vec![false; rows.num_rows()], vec![false; rows.num_rows()]);
-        let mut any = false;
-        for (row, time) in times.values().iter().enumerate() {
-            let bound = self
-                .watermark(policy.watermark_delay)
-                .map(|watermark| watermark.saturating_sub(policy.allowed_lateness));
-            future[row] = *time > latest(row);
-            late[row] = !future[row] && bound.is_some_and(|bound| *time < bound);
-            any |= future[row] || late[row];
-            if !future[row] {
-                self.newest = self.newest.max(Some(*time));
+        let mut judge = |(row, time): (usize, Option<i64>)| {
+            let Some(time) = time else { return Verdict::Timeless };
+            if time > latest(row) {
+                return Verdict::Future;
             }
-        }
-        if !any {
-            let none = rows.slice(0, 0);
-            return Ok(Admitted { on_time: rows, late: none.clone(), future: none });
-        }
-        let on_time: BooleanArray = late.iter().zip(&future).map(|(late, future)| Some(!late && !future)).collect();
-        Ok(Admitted {
-            on_time: filter_record_batch(&rows, &on_time)?,
-            late: filter_record_batch(&rows, &BooleanArray::from(late))?,
-            future: filter_record_batch(&rows, &BooleanArray::from(future))?,
-        })
+            let watermark = self.watermark(policy.watermark_delay);
+            let bound = watermark.map(|watermark| watermark.saturating_sub(policy.allowed_lateness));
+            self.newest = self.newest.max(Some(time));
+            if bound.is_some_and(|bound| time < bound) { Verdict::Late } else { Verdict::OnTime }
+        };
+        let verdicts: Vec<Verdict> = times.iter().enumerate().map(&mut judge).collect();
+        let of = |wanted: Verdict| {
+            let found = verdicts.iter().filter(|verdict| **verdict == wanted).count();
+            if found == 0 || found == rows.num_rows() {
+                return Ok(rows.slice(0, found));
+            }
+            let mask: BooleanArray = verdicts.iter().map(|verdict| Some(*verdict == wanted)).collect();
+            filter_record_batch(rows, &mask)
+        };
+        let [on_time, late] = [of(Verdict::OnTime)?, of(Verdict::Late)?];
+        Ok(Admitted { on_time, late, future: of(Verdict::Future)?, timeless: of(Verdict::Timeless)? })
     }
 }
 
@@ -132,7 +140,7 @@ mod tests {
     #[test]
     fn a_row_is_late_against_its_partitions_watermark_just_before_it() {
         let mut clock = Clock::default();
-        let admitted = clock.admit(rows(&[100, 88, 87, 200, 188, 187]), "ts", &POLICY, 0).unwrap();
+        let admitted = clock.admit(&rows(&[100, 88, 87, 200, 188, 187]), "ts", &POLICY, 0).unwrap();
         assert_eq!(times(&admitted.on_time), [100, 88, 200, 188]);
         assert_eq!(times(&admitted.late), [87, 187]);
         assert_eq!(clock.watermark(POLICY.watermark_delay), Some(190));
@@ -141,12 +149,12 @@ mod tests {
     #[test]
     fn the_verdict_is_the_same_for_every_cut() {
         let all = [5, 100, 3, 99, 120, 108, 107, 119, 300, 287];
-        let whole = times(&Clock::default().admit(rows(&all), "ts", &POLICY, 0).unwrap().late);
+        let whole = times(&Clock::default().admit(&rows(&all), "ts", &POLICY, 0).unwrap().late);
         for cut in 0..all.len() {
             let mut clock = Clock::default();
             let mut late = Vec::new();
             for part in [&all[..cut], &all[cut..]] {
-                late.extend(times(&clock.admit(rows(part), "ts", &POLICY, 0).unwrap().late));
+                late.extend(times(&clock.admit(&rows(part), "ts", &POLICY, 0).unwrap().late));
                 clock = Clock::resumed(clock.watermark(POLICY.watermark_delay), false, false);
             }
             assert_eq!(late, whole, "cut at {cut}");
@@ -157,10 +165,23 @@ mod tests {
     #[test]
     fn the_future_drags_nothing() {
         let mut clock = Clock::default();
-        let admitted = clock.admit(rows(&[100, 1_501, 101]), "ts", &POLICY, 500).unwrap();
+        let admitted = clock.admit(&rows(&[100, 1_501, 101]), "ts", &POLICY, 500).unwrap();
         assert_eq!(times(&admitted.future), [1_501]);
         assert_eq!(times(&admitted.on_time), [100, 101]);
         assert_eq!(clock.watermark(10), Some(91));
+    }
+
+    #[test]
+    fn a_row_without_a_time_is_told_apart_and_drags_nothing() {
+        let schema = Schema::new(vec![Field::new("ts", connector::TIME, true)]);
+        let times_of = TimestampMicrosecondArray::from(vec![Some(100), None, Some(101), Some(50)]);
+        let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(times_of)]).unwrap();
+        let mut clock = Clock::default();
+        let admitted = clock.admit(&rows, "ts", &POLICY, 0).unwrap();
+        assert_eq!((times(&admitted.on_time), times(&admitted.late)), (vec![100, 101], vec![50]));
+        assert_eq!((admitted.timeless.num_rows(), admitted.future.num_rows()), (1, 0));
+        assert!(admitted.timeless.column(0).is_null(0));
+        assert_eq!(clock.watermark(POLICY.watermark_delay), Some(91));
     }
 
     #[test]
@@ -180,7 +201,7 @@ mod tests {
     fn who_slept_wakes_in_the_jobs_time() {
         let mut clock = Clock { idle: true, ..Clock::default() };
         clock.follow(Some(50));
-        let admitted = clock.admit(rows(&[47, 48]), "ts", &POLICY, 0).unwrap();
+        let admitted = clock.admit(&rows(&[47, 48]), "ts", &POLICY, 0).unwrap();
         assert_eq!((times(&admitted.late), times(&admitted.on_time)), (vec![47], vec![48]));
     }
 }

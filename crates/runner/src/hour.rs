@@ -94,8 +94,7 @@ pub(crate) async fn seal(
         let place = format!("_rescan/rejected/{input}/{}", hour.path());
         epoch.remove.extend(superseded(job, &place, None).await?);
         let count = keep_refused(&job.out, &place, stage, rows, &mut epoch)?;
-        let ledger = ledger.entry(input.clone()).or_default();
-        (ledger.accepted, ledger.rejected) = (ledger.accepted.saturating_sub(count), ledger.rejected + count);
+        ledger.entry(input.clone()).or_default().reclass(count, |ledger| &mut ledger.rejected);
     }
     let (mut report, mut ids) = (Report::default(), Ids::default());
     for output in job.scan.outputs() {
@@ -118,8 +117,7 @@ pub(crate) async fn seal(
             && job.scan.keep(&input.name).is_some()
             && let Some(ledger) = ledger.get_mut(&input.name)
         {
-            ledger.duplicate = ledger.read.saturating_sub(sealed.rows);
-            ledger.accepted = ledger.read - ledger.duplicate;
+            ledger.reclass(ledger.accepted.saturating_sub(sealed.rows), |ledger| &mut ledger.duplicate);
         }
         ids.merge(sealed.ids);
         sealed.marker.content["ledger"] = serde_json::to_value(&ledger)?;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use anyhow::{Context, Result, bail};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
-use connector::Hour;
+use connector::{Hour, SourceError};
 
 /// Rows of one output, not yet written, by hour.
 #[derive(Debug, Default)]
@@ -28,6 +28,9 @@ impl Hours {
         }
         let times = rows.columns().last().and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         let times = times.context("an output has no event time")?;
+        if times.null_count() > 0 {
+            bail!(SourceError::BadData("a row of output has no event time: its time is null".to_owned()));
+        }
         let hours: Vec<Hour> = times.values().iter().map(|time| Hour::of(*time)).collect();
         let mut present = hours.clone();
         present.sort_unstable();

@@ -16,6 +16,9 @@ use crate::gate::{Clock, TimePolicy, watermark};
 use crate::job::Job;
 use crate::side::SideInput;
 
+/// How long to wait where no source partition has anything.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+
 /// An input of a stream.
 pub struct Feed {
     /// As in `batch.NAME`.
@@ -105,6 +108,26 @@ impl Intake {
         self.ledger.values().map(|ledger| ledger.read).sum()
     }
 
+    /// Where a source partition goes on that had ended, as `INPUT/PARTITION` and what it has read; none where nothing has
+    /// come since.
+    pub(crate) async fn grown(&mut self) -> Result<Option<String>> {
+        for lane in &self.lanes {
+            let Feed { input, source, .. } = &mut self.feeds[lane.feed];
+            loop {
+                match source.read(lane.partition, 1).await? {
+                    Poll::Finished => break,
+                    Poll::Waiting => tokio::time::sleep(PAUSE).await,
+                    Poll::Chunk(_) => {
+                        let Offset { file, position, .. } = lane.offset.clone().unwrap_or_default();
+                        let file = if file.is_empty() { String::new() } else { format!(" of {file}") };
+                        return Ok(Some(format!("{input}/{} goes on behind position {position}{file}", lane.name)));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Reads one chunk of at most `rows_max` rows from the partition that is furthest behind and has something to give.
     pub(crate) async fn read(&mut self, gathered: &mut Gathered, rows_max: usize) -> Result<Read> {
         let mut order: Vec<usize> = (0..self.lanes.len()).filter(|lane| !self.lanes[*lane].clock.finished).collect();
@@ -157,9 +180,10 @@ impl Intake {
             None => chunk.rows,
         };
         let filtered = decoded - rows.num_rows() as u64;
-        let admitted = lane.clock.admit(rows, &feed.time, &self.policy, now_us())?;
+        let admitted = lane.clock.admit(&rows, &feed.time, &self.policy, now_us())?;
         let mut rejected = chunk.rejected;
         rejected.extend(aside::future(&admitted.future, &feed.time)?);
+        rejected.extend(aside::timeless(&admitted.timeless, &feed.time)?);
         let (late, fed) = (admitted.late.num_rows() as u64, admitted.on_time.num_rows() as u64);
         let ledger = Ledger { read: chunk.read, late, rejected: rejected.len() as u64, filtered, ..Ledger::default() };
         if let Some(sum) = self.ledger.get_mut(&feed.input) {

@@ -14,6 +14,7 @@ mod current;
 mod dictionary;
 mod draw;
 mod files;
+mod gaps;
 mod gate;
 mod hour;
 mod hours;

@@ -20,7 +20,7 @@ pub enum MissingInput {
         hours: Vec<Hour>,
     },
     /// Hours that their writer has not finished.
-    #[error("{root} has not sealed {}: run `rescan wait` first, or pass --allow-incomplete", named(.hours))]
+    #[error("{root} has not sealed {}: wait until its writer has, or pass --allow-incomplete", named(.hours))]
     Unsealed {
         /// The input's root.
         root: String,
@@ -72,6 +72,7 @@ impl Listed {
     pub(crate) async fn new(input: Input, root: Location, range: Range, joint: bool) -> Result<Listed> {
         let (from, to) = around(&input, range.from, range.to);
         let hours = list(&root, from..to).await?;
+        hours.values().try_for_each(|hour| hour.data(&root).map(|_| ()))?;
         let inside = || Hour::range(range.from..range.to);
         if !range.allow_incomplete {
             let missing: Vec<Hour> = inside().filter(|hour| !hours.contains_key(hour)).collect();

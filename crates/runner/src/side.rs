@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use connector::read_whole;
+use connector::{SourceError, read_whole};
 use datafusion::catalog::TableProvider;
 use journal::SideFacts;
 use scan::{Side, VALID_FROM};
@@ -28,8 +28,15 @@ pub struct SideInput {
     stale: bool,
 }
 
-/// The rows of a side input before it is bound to its keys, and when they were loaded.
-pub type Loaded = (RecordBatch, i64);
+/// A side input before it is bound to its keys.
+pub struct Loaded {
+    /// Its rows.
+    pub rows: RecordBatch,
+    /// When they were loaded, microseconds of processing time.
+    pub loaded_at: i64,
+    /// The version that a kept copy is called by.
+    pub kept_as: Option<String>,
+}
 
 /// What a side input holds: for a stream that goes on the copy that its last epoch used, for any other run what is at
 /// `uri` now.
@@ -40,16 +47,25 @@ pub async fn load_side(name: &str, uri: &str, out: &Path, recorded: Option<&Side
     if let Some(facts) = recorded
         && let Some(kept) = Some(copy(out, name, &facts.version)).filter(|kept| kept.is_file())
     {
-        return Ok((read_whole(&kept.to_string_lossy(), None, VALID_FROM).await?, facts.loaded_at));
+        let rows = read_whole(&kept.to_string_lossy(), None, VALID_FROM).await?;
+        return Ok(Loaded { rows, loaded_at: facts.loaded_at, kept_as: Some(facts.version.clone()) });
     }
-    let rows = read_whole(uri, None, VALID_FROM).await;
-    Ok((rows.with_context(|| format!("load side input {name}"))?, now_us()))
+    let rows = read_whole(uri, None, VALID_FROM).await.with_context(|| format!("load side input {name}"))?;
+    Ok(Loaded { rows, loaded_at: now_us(), kept_as: None })
 }
 
 impl SideInput {
-    /// A copy that was loaded from `uri` at a time, to be loaded again once it is older than `ttl` (both microseconds).
-    pub fn new(uri: String, ttl: i64, side: Side, loaded_at: i64) -> SideInput {
-        SideInput { uri, ttl, side: Arc::new(side), loaded_at, tried_at: loaded_at, stale: false }
+    /// What was loaded, of `uri`, bound to its keys; to be loaded again once it is older than `ttl`, microseconds.
+    ///
+    /// # Errors
+    /// [`SourceError::BadData`] for a kept copy that holds something else than its name says.
+    pub fn new(uri: String, ttl: i64, side: Side, loaded: &Loaded) -> Result<SideInput> {
+        if let Some(kept) = loaded.kept_as.as_ref().filter(|kept| *kept != side.version()) {
+            let what = format!("the kept copy {kept} of side input {} was touched", side.name());
+            bail!(SourceError::BadData(format!("{what}: restore the file, or start over with another --out")));
+        }
+        let loaded_at = loaded.loaded_at;
+        Ok(SideInput { uri, ttl, side: Arc::new(side), loaded_at, tried_at: loaded_at, stale: false })
     }
 
     /// The columns of an input with those of this side input.
@@ -142,7 +158,8 @@ mod tests {
     fn input(ttl: i64, uri: &Path) -> SideInput {
         let rows = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
         let side = Side::new("facts", &["id".to_owned()], "ts", &rows).unwrap();
-        SideInput::new(uri.to_string_lossy().into_owned(), ttl, side, 0)
+        let loaded = Loaded { rows, loaded_at: 0, kept_as: None };
+        SideInput::new(uri.to_string_lossy().into_owned(), ttl, side, &loaded).unwrap()
     }
 
     #[tokio::test]

@@ -50,7 +50,6 @@ impl Snapshot {
         };
         self.files.retain(|file| !expired(&file.table, file.newest));
         for (table, mut rows) in std::mem::take(&mut self.pending) {
-            rows.retain(|rows| !expired(&table, newest(scan, &table, rows)));
             let older: Vec<&StateFile> = self.files.iter().filter(|file| file.table == table).collect();
             if older.len() >= FILES_MAX {
                 let older: Vec<RecordBatch> =
@@ -58,6 +57,8 @@ impl Snapshot {
                 rows.splice(0..0, older);
                 self.files.retain(|file| file.table != table);
             }
+            // Those of older files too: merged with newer ones, their file would stand for ever.
+            rows.retain(|rows| !expired(&table, newest(scan, &table, rows)));
             let Some(first) = rows.first() else { continue };
             let path = format!("{dir}/{name}-{table}.arrow");
             let sum = write_arrow(&root.join(&path), &first.schema(), &rows)?;

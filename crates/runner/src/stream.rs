@@ -6,14 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use connector::SourceError;
 use futures::TryStreamExt;
 use journal::{Epoch, Journal, Ledger};
 use scan::{Batch, CELLS, Chosen, Merged, State};
 
 use crate::advance::{account, advance, take};
 use crate::commit::{Draft, Outputs, add, token};
-use crate::intake::{Feed, Gathered, Intake, Read};
+use crate::intake::{Feed, Gathered, Intake, PAUSE, Read};
 use crate::job::{Job, Progress, Report};
 use crate::owner::{Owner, Runner};
 use crate::snapshot::Snapshot;
@@ -29,10 +30,9 @@ pub struct Cut {
     pub commit_interval: Duration,
     /// Rows of output that wait for a commit at most.
     pub pending_rows_max: usize,
+    /// Whether input never ends.
+    pub follow: bool,
 }
-
-/// How long to wait where no source partition has anything.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs until all input has ended, or a signal.
 ///
@@ -85,6 +85,7 @@ struct Run<'a, P> {
 impl<P: FnMut(&Progress)> Run<'_, P> {
     async fn run(mut self) -> Result<Report> {
         if self.last.as_ref().is_some_and(|last| last.watermark == Some(i64::MAX)) {
+            self.refuse_more().await?;
             self.report.ledger = self.ledger;
             self.report.up_to_date = 1;
             return Ok(self.report);
@@ -115,6 +116,21 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
                 return Ok(self.report);
             }
         }
+    }
+
+    /// At the end of its input a run has sealed every hour and let go of its state: what comes later has nothing left to
+    /// meet, and most of it would be late.
+    async fn refuse_more(&mut self) -> Result<()> {
+        let more = match self.cut.follow {
+            true => Some("--follow goes on for ever".to_owned()),
+            false => self.intake.grown().await?,
+        };
+        let Some(more) = more else { return Ok(()) };
+        let out = self.job.out.display();
+        bail!(SourceError::BadData(format!(
+            "{more}, and the run into {out} came to the end of its input, where every hour was sealed: begin anew with \
+             another --out, and with --follow where more is to come"
+        )))
     }
 
     fn changed(&self) -> bool {

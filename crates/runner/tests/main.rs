@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod main {
+    mod bounded_state;
     mod reconcile;
     mod reconcile_laws;
     mod stream_laws;

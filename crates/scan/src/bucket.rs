@@ -85,13 +85,6 @@ impl Bucket {
     pub(crate) fn live(&self, row: u32) -> bool {
         self.superseded.is_empty() || !self.superseded.contains(&row)
     }
-
-    /// Bytes on the heap, about.
-    pub(crate) fn bytes(&self) -> usize {
-        let chunks: usize = self.chunks.iter().map(RecordBatch::get_array_memory_size).sum();
-        let lattices: usize = self.lattices.iter().flatten().map(|value| size_of::<Value>() + value.bytes()).sum();
-        chunks + lattices + self.indexes.iter().map(Index::bytes).sum::<usize>()
-    }
 }
 
 /// Frees text of the buffers it came in: a view of one row would keep a whole input block alive, and be written with it.

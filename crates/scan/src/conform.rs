@@ -31,7 +31,7 @@ pub(crate) fn conforming(
         match given.field_with_name(name) {
             Ok(given) if given.data_type() == kind => column,
             Ok(_) => cast_expr(column, kind.clone()).alias(name),
-            // Only positions may be missing: a table says of them what it knows.
+            // What no file of the table has is null.
             Err(_) => cast_expr(lit(ScalarValue::Null), kind.clone()).alias(name),
         }
     });

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 
 use crate::binding::TIME;
 use crate::credit::{Model, ONE, SCALE};
+use crate::declare::microseconds;
 
 /// `credits(touches, 'last,linear', half_life)`: by model, each impression that has a share in the play, with that
 /// share; where there is none, one entry with a null impression and the whole credit.
@@ -90,12 +91,11 @@ fn models(value: &ColumnarValue) -> Result<Vec<Model>> {
 
 /// Microseconds.
 fn half_life(value: &ColumnarValue) -> Result<i64> {
-    match value {
-        ColumnarValue::Scalar(ScalarValue::IntervalMonthDayNano(Some(life))) if life.months == 0 => {
-            Ok(i64::from(life.days) * 86_400_000_000 + life.nanoseconds.div_euclid(1_000))
-        }
-        _ => Err(DataFusionError::Plan("the half-life of credits is an interval of days or less".to_owned())),
-    }
+    let life = match value {
+        ColumnarValue::Scalar(life) => microseconds(life),
+        ColumnarValue::Array(_) => None,
+    };
+    life.ok_or_else(|| DataFusionError::Plan("the half-life of credits is an interval of days or less".to_owned()))
 }
 
 fn shared(touches: &ListArray, models: &[Model], half_life: i64) -> Result<ArrayRef> {

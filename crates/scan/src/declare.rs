@@ -187,11 +187,17 @@ impl Binder<'_> {
             .evaluate(&row)
             .and_then(|value| value.into_array(1))
             .and_then(|value| ScalarValue::try_from_array(&value, 0));
-        match value.map_err(|e| error(e.strip_backtrace()))? {
-            ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
-                Ok(i64::from(interval.days) * 86_400_000_000 + interval.nanoseconds.div_euclid(1_000))
-            }
-            other => Err(error(format!("{other} is no interval of days or less"))),
+        let value = value.map_err(|e| error(e.strip_backtrace()))?;
+        microseconds(&value).ok_or_else(|| error(format!("{value} is no interval of days or less")))
+    }
+}
+
+/// The microseconds of an interval of days or less.
+pub(crate) fn microseconds(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
+            Some(i64::from(interval.days) * 86_400_000_000 + interval.nanoseconds.div_euclid(1_000))
         }
+        _ => None,
     }
 }

@@ -253,7 +253,7 @@ impl Names {
             TableFactor::Table { name, alias, .. } => {
                 let table = named(name);
                 let relation = self.relations.get(&table).ok_or(format!(
-                    "there is no table {table} here: tables are batch.*, state.*, side.*, next.* and the views before this one"
+                    "there is no table {table} here: tables are batch.*, state.*, next.* and the views before this one"
                 ))?;
                 let short = table.rsplit('.').next().unwrap_or(&table).to_owned();
                 scope.push((alias.as_ref().map_or(short, |alias| alias.name.value.clone()), relation.clone()));

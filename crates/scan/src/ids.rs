@@ -73,14 +73,6 @@ impl IdSet {
             }
         }
     }
-
-    /// Bytes on the heap.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            IdSet::List(list) => list.capacity() * size_of::<u128>(),
-            IdSet::Hash(hash) => hash.allocation_size(),
-        }
-    }
 }
 
 /// A column value of ascending, distinct ids.

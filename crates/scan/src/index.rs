@@ -33,11 +33,6 @@ impl Index {
         let head = self.heads.find(hash, |head| head.0 == hash);
         Chain { next: &self.next, row: head.map_or(END, |head| head.1) }
     }
-
-    /// Bytes on the heap.
-    pub(crate) fn bytes(&self) -> usize {
-        self.heads.allocation_size() + self.next.capacity() * size_of::<u32>()
-    }
 }
 
 /// Iterates over the rows of one hash.

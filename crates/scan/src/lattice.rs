@@ -87,19 +87,6 @@ pub(crate) enum Value {
     Register(ScalarValue),
 }
 
-impl Value {
-    /// Bytes on the heap, about.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Value::Ids(set) => set.bytes(),
-            Value::Sketch(sketch) => sketch.bytes(),
-            Value::Texts(set) => set.bytes(),
-            Value::Bottom(set) => set.bytes(),
-            Value::Register(value) => value.size(),
-        }
-    }
-}
-
 /// How much of a value a reader needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {

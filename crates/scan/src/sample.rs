@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::bottom::Bottom;
 use crate::lattice;
-use crate::unit::labels;
+use crate::unit::{joined, labels};
 
 /// The state table that holds the cells.
 pub const CELLS: &str = "cells";
@@ -46,6 +46,16 @@ pub enum SampleError {
          all rows of a unit"
     )]
     Torn(u64),
+    /// State has let go of units that are to be taken: a fault in rescan.
+    #[error("{quota} units of cell {cell} are to be taken, and state has kept {kept}: please report it with the rules")]
+    Short {
+        /// As state calls it.
+        cell: String,
+        /// Units to take.
+        quota: u64,
+        /// Units that state remembers.
+        kept: usize,
+    },
     /// State that another script made.
     #[error("the table of cells is not what stratify makes: {0}")]
     Cells(String),
@@ -124,8 +134,11 @@ impl Sampling {
         let mut taken = HashMap::new();
         let mut parts = Vec::new();
         for (found, quota) in found.iter().zip(&quotas) {
-            let last = quota.checked_sub(1).and_then(|last| found.least.get(last as usize));
-            taken.extend(last.map(|last| (found.cell.clone(), (*last, found.supply as f64 / *quota as f64))));
+            if let Some(last) = quota.checked_sub(1) {
+                let short = || SampleError::Short { cell: found.cell.clone(), quota: *quota, kept: found.least.len() };
+                let last = found.least.get(last as usize).ok_or_else(short)?;
+                taken.insert(found.cell.clone(), (*last, found.supply as f64 / *quota as f64));
+            }
             let strata = found.labels.clone();
             parts.push(Part { strata, positive: found.positive, supply: found.supply, quota: *quota });
         }
@@ -149,8 +162,8 @@ impl Sampling {
         let cell = |found: &Found| {
             let of = |rule: &Rule| {
                 let at = |stratum: &String| strata.iter().position(|known| known == stratum);
-                let labels = rule.strata.iter().filter_map(at).filter_map(|at| found.labels.get(at).cloned());
-                labels.collect::<Vec<_>>().join("/")
+                let labels = rule.strata.iter().filter_map(at).filter_map(|at| found.labels.get(at));
+                joined(&labels.map(String::as_str).collect::<Vec<_>>())
             };
             let mut labels: Vec<String> = self.rules.rules.iter().map(of).collect();
             labels.extend(
@@ -253,10 +266,5 @@ impl Chosen {
             taken.map(|(_, weight)| *weight)
         };
         Ok((0..candidates.num_rows()).map(weight).collect())
-    }
-
-    /// Units in the sample.
-    pub fn units(&self) -> u64 {
-        self.parts.iter().map(|part| part.quota).sum()
     }
 }

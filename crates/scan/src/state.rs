@@ -59,9 +59,4 @@ impl State {
     pub fn rows(&self) -> BTreeMap<String, usize> {
         self.tables.iter().map(|(name, table)| (name.clone(), table.rows())).collect()
     }
-
-    /// Bytes on the heap, about.
-    pub fn bytes(&self) -> usize {
-        self.tables.values().map(Table::bytes).sum()
-    }
 }

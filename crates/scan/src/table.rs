@@ -135,10 +135,6 @@ impl Table {
         self.buckets.values().map(|bucket| bucket.rows as usize).sum()
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.buckets.values().map(Bucket::bytes).sum()
-    }
-
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.layout.schema
     }

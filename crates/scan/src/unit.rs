@@ -3,6 +3,7 @@
 //! The hash is frozen: a sample drawn today is drawn again in ten years. It is XXH3-64, seeded, of the unit as text; see
 //! the test vectors below.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt32Array, UInt64Array};
@@ -129,10 +130,10 @@ fn cells(positive: &ArrayRef, strata: &[ArrayRef]) -> Result<ArrayRef> {
             cell.clear();
             cell.push(if is_positive(row) { '+' } else { '-' });
             for stratum in &strata {
-                let label = if stratum.is_valid(row) { stratum.value(row) } else { "null" };
+                let label = if stratum.is_valid(row) { label(stratum.value(row)) } else { NULL.into() };
                 cell.push_str(length.format(label.len()));
                 cell.push(':');
-                cell.push_str(label);
+                cell.push_str(&label);
             }
             runs.append_value(&cell);
             count += 1;
@@ -140,6 +141,25 @@ fn cells(positive: &ArrayRef, strata: &[ArrayRef]) -> Result<ArrayRef> {
         run_of.push(count - 1);
     }
     Ok(take(&runs.finish(), &UInt32Array::from(run_of), None)?)
+}
+
+/// The label of a null.
+const NULL: &str = "null";
+
+/// The label of a text: itself, but for those that would be taken for a null.
+fn label(text: &str) -> Cow<'_, str> {
+    if text.trim_start_matches('\\') == NULL { format!("\\{text}").into() } else { text.into() }
+}
+
+/// The label of a stratum of several columns: theirs, joined so that no other labels give the same.
+pub(crate) fn joined(labels: &[&str]) -> String {
+    match labels {
+        [label] => (*label).to_owned(),
+        labels => {
+            let escaped: Vec<_> = labels.iter().map(|l| l.replace('\\', "\\\\").replace('/', "\\/")).collect();
+            escaped.join("/")
+        }
+    }
 }
 
 /// Whether a cell is of positives, and its labels.
@@ -162,6 +182,7 @@ pub(crate) fn labels(cell: &str) -> Option<(bool, Vec<&str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn the_hash_is_frozen() {
@@ -188,5 +209,20 @@ mod tests {
         assert_eq!(read[..3], [(true, vec!["US", ""]), (false, vec!["null", "tv"]), (false, vec!["", "tv"])]);
         assert_eq!(read[3..], [(false, last.clone()), (false, last.clone()), (true, last)]);
         assert_eq!(labels("?"), None);
+    }
+
+    #[test]
+    fn different_values_have_different_labels() {
+        let values = [None, Some("null"), Some("\\null"), Some(""), Some("/"), Some("a/b"), Some("a\\"), Some("b")];
+        let pairs: Vec<_> = values.iter().flat_map(|a| values.iter().map(move |b| (*a, *b))).collect();
+        let column = |of: fn(&(Option<&'static str>, Option<&'static str>)) -> Option<&'static str>| -> ArrayRef {
+            Arc::new(pairs.iter().map(of).collect::<StringViewArray>())
+        };
+        let positive: ArrayRef = Arc::new(arrow::array::BooleanArray::from(vec![false; pairs.len()]));
+        let cells = cells(&positive, &[column(|pair| pair.0), column(|pair| pair.1)]).unwrap();
+        let of_pairs = cells.as_string_view().iter().map(|cell| joined(&labels(cell.unwrap()).unwrap().1));
+        assert_eq!(of_pairs.collect::<HashSet<_>>().len(), pairs.len());
+        assert_eq!([joined(&["a/b"]), joined(&["a/b", "c"]), joined(&["a", "b/c"])], ["a/b", "a\\/b/c", "a/b\\/c"]);
+        assert_eq!([label("null"), label("US")], ["\\null", "US"]);
     }
 }

@@ -294,7 +294,7 @@ async fn offsets_that_are_gone_are_an_error_that_says_which() {
         let error = after.seek(&topic.offsets(&[(1, offset)])).await.unwrap_err();
         let text = format!("{error:#}");
         assert!(matches!(class(&error), SourceError::BadData(_)), "{text}");
-        for part in [&topic.topic.name, "partition 1", &format!("offset {offset} "), range, "--checkpoint"] {
+        for part in [&topic.topic.name, "partition 1", &format!("offset {offset} "), range, "--out"] {
             assert!(text.contains(part), "{text}: no {part}");
         }
     }

@@ -196,6 +196,7 @@ async fn run(command: &str, sql: &str, tapes: &Tapes, mut rng: Option<&mut ChaCh
             interval: Duration::from_millis(1),
             commit_interval: if draw(0..3, 0) == 1 { Duration::ZERO } else { Duration::from_secs(600) },
             pending_rows_max: draw(1..30, usize::MAX),
+            follow: false,
         };
         let steps = AtomicUsize::new(draw(1..12, usize::MAX));
         let feed = |(input, tapes): (&&str, &[Vec<Event>; 2])| Feed {

@@ -51,6 +51,7 @@ async fn jobs() -> Vec<Job> {
     jobs.push(job("aggregate", aggregate, pair, schema(), &[], &counts).await);
     let by_two = [counts[0], counts[1], ("video_id", &["video_id", "country"])];
     jobs.push(job("aggregate by two", aggregate, pair, schema(), &[], &by_two).await);
+    jobs.push(sketches(aggregate, pair, &counts).await);
     jobs.push(job("aggregate with sets", aggregate, pair, schema(), &[], &[]).await);
     let attribute = &script("attribute");
     let models = [("model", Literal::Text("last,first,linear,position,decay".to_owned()))];
@@ -65,6 +66,12 @@ async fn jobs() -> Vec<Job> {
     jobs.push(sample("stratify negatives", negatives, "event_id").await);
     jobs.push(sample("stratify units", "max_size = 3", "request_id").await);
     jobs
+}
+
+async fn sketches(sql: &str, inputs: &'static [&'static str], columns: &[(&str, &[&str])]) -> Job {
+    let binding = Binding { approximate: true, ..binding(inputs, &schema(), &[], columns) };
+    let scan = Scan::new(&Script::parse("aggregate", sql).unwrap(), &binding).await.unwrap_or_else(|e| panic!("{e}"));
+    Job { name: "aggregate by sketches".to_owned(), scan, inputs, schema: schema(), sampling: None }
 }
 
 async fn tuples() -> Job {
@@ -115,17 +122,19 @@ async fn job(
     params: &[(&str, Literal)],
     columns: &[(&str, &[&str])],
 ) -> Job {
-    let binding = Binding {
-        inputs: inputs.iter().map(|input| ((*input).to_owned(), schema.clone())).collect(),
-        columns: columns
-            .iter()
-            .map(|(name, list)| ((*name).to_owned(), list.iter().map(|c| (*c).to_owned()).collect()))
-            .collect(),
-        params: params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-        ..Binding::default()
-    };
+    let binding = binding(inputs, &schema, params, columns);
     let scan = Scan::new(&Script::parse(name, sql).unwrap(), &binding).await.unwrap_or_else(|e| panic!("{e}"));
     Job { name: name.to_owned(), scan, inputs, schema, sampling: None }
+}
+
+fn binding(inputs: &[&str], schema: &SchemaRef, params: &[(&str, Literal)], columns: &[(&str, &[&str])]) -> Binding {
+    let owned = |list: &[&str]| list.iter().map(|column| (*column).to_owned()).collect();
+    Binding {
+        inputs: inputs.iter().map(|input| ((*input).to_owned(), schema.clone())).collect(),
+        columns: columns.iter().map(|(name, list)| ((*name).to_owned(), owned(list))).collect(),
+        params: params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        ..Binding::default()
+    }
 }
 
 type Rows = BTreeMap<String, Vec<RecordBatch>>;

@@ -8,4 +8,5 @@ mod events;
 mod laws;
 mod many_groups;
 mod refusals;
+mod short;
 mod sorted;

@@ -1,7 +1,5 @@
 //! A script that breaks the contract is refused with the line and the reason.
 
-use std::sync::Arc;
-
 use scan::{Binding, Scan, Script};
 
 use crate::events::schema;
@@ -22,7 +20,6 @@ const TAIL: &str = "\ncomment on view output.o is 'key (event_id), time ts';";
 
 #[tokio::test]
 async fn breaches_name_line_and_reason() {
-    let _ = Arc::new(());
     for (view, line, reason) in [
         (
             "create view output.o as select event_id, ts, sum(cast(video_id as double)) as s from batch.events group by 1, 2",
