@@ -9,8 +9,8 @@ use scan::Limits;
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
 /// Starts the program anew with no more arenas than threads that work: glibc gives threads up to eight a core, and what
-/// one of them freed is of no use to another. A day's join took half of its memory and a quarter of its processor time
-/// for that. Returns where there is nothing to do, or it cannot be done.
+/// one of them freed is of no use to another: a day's join took twice its memory. Returns where there is nothing to do,
+/// or it cannot be done.
 pub fn limit(limits: Limits) {
     if std::env::var_os(ARENAS).is_some() || !cfg!(target_env = "gnu") {
         return;
