@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use arrow::datatypes::Schema;
 use connector::{Hour, Location, SourceError};
 use journal::Sum;
 use runner::{Cut, Job, Manifest, Range, Report, SideInput, batch, extent, stream};
@@ -85,11 +86,11 @@ impl Plan {
 
 /// Runs a plan to its end.
 pub async fn launch(plan: Plan) -> Result<ExitCode> {
+    arenas::limit(plan.flags.limits());
     if plan.flags.out.as_os_str().is_empty() {
         return Err(Usage("nothing says where the output goes: write --out DIR".to_owned()).into());
     }
     refuse_overlap(&plan)?;
-    arenas::limit(plan.flags.limits());
     let mut opened = open(&plan).await?;
     let sides = load_sides(&plan, &mut opened).await?;
     let scan = Scan::new(&plan.script, &binding(&plan, &opened)).await?;
@@ -227,8 +228,7 @@ async fn one_kind(roots: &[(String, Location)]) -> Result<()> {
             return Err(SourceError::Missing(what).into());
         }
         let schema = connector::schema_of(root, &files).await?;
-        let mut columns: Vec<String> =
-            schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+        let mut columns = columns(&schema);
         columns.sort_unstable();
         match &first {
             Some((other, known)) if *known != columns => {
@@ -244,6 +244,11 @@ async fn one_kind(roots: &[(String, Location)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The columns, each as its name and type.
+fn columns(schema: &Schema) -> Vec<String> {
+    schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
 }
 
 /// The hours that were asked for, or all that every input has.
@@ -291,11 +296,8 @@ fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> Result<BTreeMap<
         config.insert("rules".to_owned(), serde_json::json!(sampling.rules).to_string());
         config.insert("relax".to_owned(), sampling.relax.to_string());
     }
-    config.extend(opened.schemas().iter().map(|(name, schema)| {
-        let columns: Vec<String> =
-            schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-        (format!("schema {name}"), columns.join(", "))
-    }));
+    let schemas = opened.schemas();
+    config.extend(schemas.iter().map(|(name, schema)| (format!("schema {name}"), columns(schema).join(", "))));
     if matches!(opened, Opened::Stream(..)) {
         config.extend(plan.inputs.iter().map(|(name, uri)| (format!("in {name}"), uri.clone())));
         let times = [

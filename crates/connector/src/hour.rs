@@ -8,7 +8,8 @@ use anyhow::{Context as _, Error, Result};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-const HOUR_US: i64 = 3_600_000_000;
+/// Microseconds of an hour.
+pub const HOUR_US: i64 = 3_600_000_000;
 
 /// An hour, by its number since 1970-01-01T00 UTC; earlier ones are negative. As text `2026-11-20T05`, which is also
 /// its form in JSON; years 0 to 9999 can be read back.

@@ -34,7 +34,7 @@ pub use decode::{Decoder, ROW_BYTES_MAX, TextFormat};
 pub use failure::{failed, sorted};
 pub use fault::{Fault, SourceError};
 pub use files::{FileOptions, FileSource, inferred};
-pub use hour::Hour;
+pub use hour::{HOUR_US, Hour};
 pub use input::FileFormat;
 pub use kafka::{KafkaSettings, KafkaTopic};
 pub use kafka_source::KafkaSource;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use connector::{Hour, Location};
+use connector::{HOUR_US, Hour, Location};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
 use scan::{Batch, CELLS, Chosen, Limits, Tables};
@@ -87,7 +87,7 @@ pub async fn batch(
 /// Cuts hours into plans: neighbours go together, as far as memory allows.
 fn plans(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> Vec<Vec<Hour>> {
     let around = listed.iter().map(|listed| listed.input.before.saturating_add(listed.input.after)).max().unwrap_or(0);
-    let most = HOURS_A_PLAN.max(around.div_euclid(3_600_000_000) as usize);
+    let most = HOURS_A_PLAN.max(around.div_euclid(HOUR_US) as usize);
     let mut plans: Vec<Vec<Hour>> = Vec::new();
     for hour in hours {
         match plans.last_mut() {

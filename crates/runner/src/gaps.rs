@@ -24,16 +24,18 @@ pub(crate) fn to_seal(range: Range<Hour>, present: &[Hour], before: Option<Hour>
 
 #[cfg(test)]
 mod tests {
+    use connector::HOUR_US;
+
     use super::*;
 
     fn hour(number: i64) -> Hour {
-        Hour::of(number * 3_600_000_000)
+        Hour::of(number * HOUR_US)
     }
 
     fn sealed(range: Range<i64>, present: &[i64], before: Option<i64>) -> Vec<i64> {
         let present: Vec<Hour> = present.iter().copied().map(hour).collect();
         let hours = to_seal(hour(range.start)..hour(range.end), &present, before.map(hour));
-        hours.into_iter().map(|hour| hour.start_us().div_euclid(3_600_000_000)).collect()
+        hours.into_iter().map(|hour| hour.start_us().div_euclid(HOUR_US)).collect()
     }
 
     #[test]

@@ -16,6 +16,8 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
+use crate::grouped::wanted;
+
 /// The least of some hashes, at most k of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Bottom {
@@ -193,10 +195,9 @@ impl GroupsAccumulator for Bottoms {
         total: usize,
     ) -> Result<()> {
         self.grow(total, most(&values[1]));
-        let hashes = values[0].as_primitive::<UInt64Type>();
+        let (hashes, wanted) = (values[0].as_primitive::<UInt64Type>(), wanted(filter));
         for (row, group) in groups.iter().enumerate() {
-            let wanted = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if wanted && hashes.is_valid(row) {
+            if wanted(row) && hashes.is_valid(row) {
                 self.0[*group].insert(hashes.value(row));
             }
         }

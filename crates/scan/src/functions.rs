@@ -8,7 +8,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{
@@ -16,9 +15,10 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use crate::grouped::Grouped;
+use crate::grouped::{Grouped, wanted};
 use crate::ids;
 use crate::lattice::{self, Detail};
+use crate::one_group::{Groups, OneGroup};
 use crate::sketch::Sketch;
 
 /// `id_set(id)`: the distinct ids of a group; nulls are none. Sketched where `approximate`; where nobody merges the
@@ -246,9 +246,9 @@ impl GroupsAccumulator for IdSets {
         total: usize,
     ) -> Result<()> {
         self.groups = total;
-        let kept = |row: usize| filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+        let wanted = wanted(filter);
         ids::hash_column(&values[0], |row, id| {
-            if kept(row) {
+            if wanted(row) {
                 self.ids.push(groups[row], id);
             }
         })?;
@@ -291,32 +291,9 @@ impl GroupsAccumulator for IdSets {
     }
 }
 
-/// The whole input as one group.
-#[derive(Debug)]
-struct OneGroup(IdSets);
-
-impl Accumulator for OneGroup {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        GroupsAccumulator::update_batch(&mut self.0, values, &vec![0; values[0].len()], None, 1)
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        GroupsAccumulator::merge_batch(&mut self.0, states, &vec![0; states[0].len()], 1)
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.0.groups = 1;
-        ScalarValue::try_from_array(&GroupsAccumulator::evaluate(&mut self.0, EmitTo::All)?, 0)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.0.groups = 1;
-        let state = GroupsAccumulator::state(&mut self.0, EmitTo::All)?;
-        Ok(vec![ScalarValue::try_from_array(&state[0], 0)?])
-    }
-
-    fn size(&self) -> usize {
-        GroupsAccumulator::size(&self.0)
+impl Groups for IdSets {
+    fn groups(&mut self) -> &mut usize {
+        &mut self.groups
     }
 }
 

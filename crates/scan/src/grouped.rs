@@ -1,5 +1,7 @@
 //! Items of the groups of an aggregation, in the order they came: a list appended to costs a fraction of a list a group.
 
+use arrow::array::{Array, BooleanArray};
+
 /// Items, and the group of each. Two lists: side by side, a group would take as much room as a wide item.
 #[derive(Debug)]
 pub(crate) struct Grouped<T> {
@@ -32,18 +34,9 @@ impl<T: Copy + Default> Grouped<T> {
         (starts, items)
     }
 
-    /// Counting sort.
     fn sorted(self, groups: usize) -> (Vec<u32>, Vec<T>) {
-        let mut starts = vec![0u32; groups + 1];
-        self.group_of.iter().for_each(|group| starts[*group as usize + 1] += 1);
-        (0..groups).for_each(|group| starts[group + 1] += starts[group]);
-        let mut next = starts.clone();
         let mut items = vec![T::default(); self.items.len()];
-        for (group, item) in self.group_of.into_iter().zip(self.items) {
-            let at = &mut next[group as usize];
-            items[*at as usize] = item;
-            *at += 1;
-        }
+        let starts = by_group(&self.group_of, groups, |from, to| items[to] = self.items[from]);
         (starts, items)
     }
 
@@ -51,6 +44,25 @@ impl<T: Copy + Default> Grouped<T> {
     pub(crate) fn bytes(&self) -> usize {
         self.items.capacity() * size_of::<T>() + self.group_of.capacity() * size_of::<u32>()
     }
+}
+
+/// Counting sort: where each group starts. `place` is told of each item where it was and where it goes.
+pub(crate) fn by_group(group_of: &[u32], groups: usize, mut place: impl FnMut(usize, usize)) -> Vec<u32> {
+    let mut starts = vec![0u32; groups + 1];
+    group_of.iter().for_each(|group| starts[*group as usize + 1] += 1);
+    (0..groups).for_each(|group| starts[group + 1] += starts[group]);
+    let mut next = starts.clone();
+    for (from, group) in group_of.iter().enumerate() {
+        let to = &mut next[*group as usize];
+        place(from, *to as usize);
+        *to += 1;
+    }
+    starts
+}
+
+/// Which rows an aggregate takes, where a script says `filter (where …)`.
+pub(crate) fn wanted(filter: Option<&BooleanArray>) -> impl Fn(usize) -> bool {
+    move |row| filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
 #[cfg(test)]

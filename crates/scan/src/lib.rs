@@ -30,6 +30,7 @@ mod items;
 mod lattice;
 mod lookup;
 mod lookup_rule;
+mod one_group;
 mod refuse;
 mod sample;
 mod scan;

@@ -10,7 +10,6 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{SortOptions, and, concat, filter, is_not_null, take};
 use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};
-use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{
@@ -19,6 +18,8 @@ use datafusion::logical_expr::{
 
 use crate::binding::TIME;
 use crate::bucket::unshared;
+use crate::grouped::by_group;
+use crate::one_group::{Groups, OneGroup};
 
 /// Its name.
 pub(crate) const TOUCHES: &str = "touches";
@@ -122,7 +123,8 @@ impl Lists {
         } else {
             concat(&chunks)?
         };
-        let (starts, order) = by_group(&self.groups, self.total);
+        let mut order = vec![0u32; self.groups.len()];
+        let starts = by_group(&self.groups, self.total, |from, to| order[to] = from as u32);
         let (offsets, kept) = distinct(all.as_struct(), &starts[..=count], order.clone())?;
         // Text of thousands of buffers would hand all of them to every slice that the engine cuts from the result.
         let values = take(&all, &UInt32Array::from(kept), None)?;
@@ -134,21 +136,6 @@ impl Lists {
         self.total -= count;
         Ok(Arc::new(ListArray::try_new(item(self.entry.clone()), OffsetBuffer::new(offsets.into()), values, None)?))
     }
-}
-
-/// Counting sort: where each group starts, and the entries in the order of groups.
-fn by_group(groups: &[u32], total: usize) -> (Vec<u32>, Vec<u32>) {
-    let mut starts = vec![0u32; total + 1];
-    groups.iter().for_each(|group| starts[*group as usize + 1] += 1);
-    (0..total).for_each(|group| starts[group + 1] += starts[group]);
-    let mut next = starts.clone();
-    let mut order = vec![0u32; groups.len()];
-    for (at, group) in groups.iter().enumerate() {
-        let place = &mut next[*group as usize];
-        order[*place as usize] = at as u32;
-        *place += 1;
-    }
-    (starts, order)
 }
 
 /// Sorts the entries of each group by time and id, and keeps one of each.
@@ -234,29 +221,8 @@ impl GroupsAccumulator for Lists {
     }
 }
 
-/// The whole input as one group.
-#[derive(Debug)]
-struct OneGroup(Lists);
-
-impl Accumulator for OneGroup {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        GroupsAccumulator::update_batch(&mut self.0, values, &vec![0; values[0].len()], None, 1)
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        GroupsAccumulator::merge_batch(&mut self.0, states, &vec![0; states[0].len()], 1)
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.0.total = 1;
-        ScalarValue::try_from_array(&self.0.emit(1)?, 0)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.evaluate()?])
-    }
-
-    fn size(&self) -> usize {
-        GroupsAccumulator::size(&self.0)
+impl Groups for Lists {
+    fn groups(&mut self) -> &mut usize {
+        &mut self.total
     }
 }
