@@ -1,7 +1,7 @@
 //! The binary: words to values, values to a run, and its end to an exit code.
 
 mod aggregate;
-mod arenas;
+mod allocator;
 mod attribute;
 mod exit;
 mod explain_play;

@@ -53,17 +53,8 @@ pub async fn batch(
     if let Some(draw) = &mut draw {
         draw.replace(&job, range).await?;
     }
-    let independent = !joint && job.scan.inputs().iter().all(|input| input.before == 0 && input.after == 0);
-    let plans = if joint && !stale.is_empty() {
-        vec![stale]
-    } else if independent {
-        stale.into_iter().map(|hour| vec![hour]).collect()
-    } else {
-        plans(&job, &listed, stale)
-    };
+    let (plans, side_by_side, limits) = planned(&job, &listed, stale);
     let total: usize = plans.iter().map(Vec::len).sum();
-    let side_by_side = if independent { job.limits.threads.max(1) } else { 1 };
-    let limits = Limits { threads: if independent { 1 } else { job.limits.threads }, ..job.limits };
     let mut plans = plans.into_iter();
     let mut running = tokio::task::JoinSet::new();
     let mut done = 0;
@@ -84,17 +75,34 @@ pub async fn batch(
     Ok(report)
 }
 
-/// Cuts hours into plans: neighbours go together, as far as memory allows.
-fn plans(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> Vec<Vec<Hour>> {
+/// The plans of a run, how many of them run side by side, and what each may take. Plans that share the memory run with
+/// a thread each: they meet nobody, so all threads are busy from the first hour to the last. Where there are too few, or
+/// they are too large, each has the whole machine.
+fn planned(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> (Vec<Vec<Hour>>, usize, Limits) {
+    let Limits { threads, memory } = job.limits;
+    if job.sampling.is_some() {
+        let plans = if hours.is_empty() { Vec::new() } else { vec![hours] };
+        return (plans, 1, job.limits);
+    }
+    let share = Limits { threads: 1, memory: memory.map(|memory| memory / threads.max(1)) };
+    let shared = plans(listed, share, hours.clone());
+    if shared.len() >= threads && shared.iter().all(|plan| fits(listed, share, plan[0], plan[plan.len() - 1])) {
+        return (shared, threads, share);
+    }
+    (plans(listed, job.limits, hours), 1, job.limits)
+}
+
+/// Cuts hours into plans: neighbours go together, as far as memory allows, where f reaches around them.
+fn plans(listed: &[Listed], limits: Limits, hours: Vec<Hour>) -> Vec<Vec<Hour>> {
     let around = listed.iter().map(|listed| listed.input.before.saturating_add(listed.input.after)).max().unwrap_or(0);
-    let most = HOURS_A_PLAN.max(around.div_euclid(HOUR_US) as usize);
+    let most = if around == 0 { 1 } else { HOURS_A_PLAN.max(around.div_euclid(HOUR_US) as usize) };
     let mut plans: Vec<Vec<Hour>> = Vec::new();
     for hour in hours {
         match plans.last_mut() {
             Some(plan)
                 if plan.len() < most
                     && plan.last().is_some_and(|last| last.plus(1) == hour)
-                    && fits(listed, job.limits, plan[0], hour) =>
+                    && fits(listed, limits, plan[0], hour) =>
             {
                 plan.push(hour);
             }

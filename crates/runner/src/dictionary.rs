@@ -1,24 +1,34 @@
-//! Which text columns are worth no dictionary: Parquet's writer would fill one to its limit of 1 MiB, and give it up.
+//! Which columns are worth no dictionary: Parquet's writer would fill one to its limit of 1 MiB, and give it up.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 
 /// Values that are looked at. Of so many from a column with as many distinct values as fit a dictionary, one in fifteen
 /// repeats another.
 const LOOKED_AT: usize = 4096;
 
-/// Whether the texts of a column of a piece of a file, which tell for all of it, hardly repeat. A short column may have
-/// its dictionary.
+/// Whether the values of a column of a piece of a file, which tell for all of it, hardly repeat. A short column may have
+/// its dictionary, and so may one of another type than those that events have.
 pub(crate) fn hardly_repeats(piece: &RecordBatch, column: usize) -> bool {
     let column = piece.column(column);
-    if *column.data_type() != DataType::Utf8View || column.len() < LOOKED_AT {
+    if column.len() < LOOKED_AT {
         return false;
     }
-    let texts = column.as_string_view();
-    let distinct: HashSet<&str> = texts.iter().take(LOOKED_AT).flatten().collect();
-    distinct.len() > LOOKED_AT - LOOKED_AT / 32
+    let distinct = match column.data_type() {
+        DataType::Utf8View => distinct(column.as_string_view()),
+        DataType::Int64 => distinct(column.as_primitive::<Int64Type>()),
+        DataType::Float64 => distinct(column.as_primitive::<Float64Type>().iter().map(|value| value.map(f64::to_bits))),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => distinct(column.as_primitive::<TimestampMicrosecondType>()),
+        _ => 0,
+    };
+    distinct > LOOKED_AT - LOOKED_AT / 32
+}
+
+fn distinct<T: Eq + Hash>(values: impl IntoIterator<Item = Option<T>>) -> usize {
+    values.into_iter().take(LOOKED_AT).flatten().collect::<HashSet<T>>().len()
 }
 
 #[cfg(test)]

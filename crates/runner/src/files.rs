@@ -20,7 +20,7 @@ use scan::unshared;
 use crate::dictionary::hardly_repeats;
 
 /// Writes rows as Parquet. The same rows give the same bytes: nothing in it says when, where or by which build. Bounds
-/// of a column are of use where rows are looked for: in their key and in time.
+/// of a column are of use where rows are looked for: in time, and in the first column of the key, by which they come.
 pub(crate) fn write_parquet(
     path: &Path,
     schema: &SchemaRef,
@@ -32,7 +32,7 @@ pub(crate) fn write_parquet(
         .set_statistics_enabled(EnabledStatistics::None)
         .set_created_by("rescan".to_owned());
     for field in schema.fields() {
-        if key.contains(field.name()) || *field.data_type() == connector::TIME {
+        if key.first() == Some(field.name()) || *field.data_type() == connector::TIME {
             let column = ColumnPath::from(field.name().as_str());
             properties = properties.set_column_statistics_enabled(column, EnabledStatistics::Chunk);
         }

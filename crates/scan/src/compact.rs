@@ -3,12 +3,12 @@
 use arrow::array::{Array, AsArray, RecordBatch, make_array};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::error::Result;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::bind::Output;
+use crate::order::{Order, encode};
 
 /// Rows of a piece of compacted output. Files are written piece by piece, so that their bytes do not depend on how rows
 /// came.
@@ -30,13 +30,12 @@ impl Output {
     /// # Errors
     /// Rows of another schema.
     pub fn compact(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
-        let keys = encode(rows, &self.key)?;
         let places: Vec<(usize, usize)> = rows
             .iter()
             .enumerate()
             .flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)))
             .collect();
-        let standing = self.standing(rows, &keys, &places)?;
+        let standing = self.standing(rows, &places)?;
         let visible = self.visible();
         let visible = visible.fields().iter().map(|field| self.schema.index_of(field.name()));
         let visible: Vec<usize> = visible.collect::<Result<_, _>>()?;
@@ -46,17 +45,17 @@ impl Output {
         pieces.collect()
     }
 
-    fn standing(&self, rows: &[RecordBatch], keys: &Rows, places: &[(usize, usize)]) -> Result<Vec<(usize, usize)>> {
+    fn standing(&self, rows: &[RecordBatch], places: &[(usize, usize)]) -> Result<Vec<(usize, usize)>> {
         let retracted = |rows: &RecordBatch| rows.column_by_name("retracted").map(|column| column.as_boolean().clone());
         let retracted: Vec<_> = rows.iter().map(|rows| retracted(rows).filter(|_| self.retracts)).collect();
         let taken = |place: (usize, usize)| {
             retracted[place.0].as_ref().is_some_and(|column| column.is_valid(place.1) && column.value(place.1))
         };
-        let order = self.greatest_of_groups(rows, sorted(keys))?;
-        let mut standing = Vec::with_capacity(order.len());
+        let order = self.greatest_of_groups(rows, Order::by(&self.key, rows)?)?;
+        let mut standing = Vec::with_capacity(order.rows.len());
         // Where in `standing` the strongest of several rows is to go, and those rows.
         let mut contested: Vec<(usize, Vec<(usize, usize)>)> = Vec::new();
-        for group in order.chunk_by(|a, b| keys.row(*a as usize) == keys.row(*b as usize)) {
+        for group in order.groups(self.key.len()) {
             let mut members = group.iter().map(|row| places[*row as usize]);
             if members.clone().any(taken) {
                 continue;
@@ -73,16 +72,26 @@ impl Output {
     }
 
     /// Of rows in the order of keys those that are the greatest of their group.
-    fn greatest_of_groups(&self, rows: &[RecordBatch], order: Vec<u32>) -> Result<Vec<u32>> {
+    fn greatest_of_groups(&self, rows: &[RecordBatch], order: Order) -> Result<Order> {
         if self.group == self.key.len() {
             return Ok(order);
         }
-        let (group, rank) = (encode(rows, &self.key[..self.group])?, encode(rows, &self.greatest)?);
-        let same = |a: &u32, b: &u32| group.row(*a as usize) == group.row(*b as usize);
-        let mut kept = Vec::with_capacity(order.len());
-        for members in order.chunk_by(same) {
-            let greatest = members.iter().map(|row| rank.row(*row as usize)).max();
-            kept.extend(members.iter().filter(|row| Some(rank.row(**row as usize)) == greatest));
+        let rank = encode(rows, &self.greatest)?;
+        let rank = |row: &u32| rank.row(*row as usize);
+        let mut kept = Order { rows: Vec::with_capacity(order.rows.len()), differs: Vec::new() };
+        let mut at = 0;
+        for members in order.groups(self.group) {
+            let greatest = members.iter().map(rank).max();
+            // What a row differs in from the last that was kept: the least of what it and those between differ in.
+            let mut differs = self.key.len();
+            for (row, apart) in members.iter().zip(&order.differs[at..]) {
+                differs = differs.min(*apart);
+                if Some(rank(row)) == greatest {
+                    kept.rows.push(*row);
+                    kept.differs.push(std::mem::replace(&mut differs, self.key.len()));
+                }
+            }
+            at += members.len();
         }
         Ok(kept)
     }
@@ -124,33 +133,4 @@ fn plain(rows: &RecordBatch) -> Result<RecordBatch> {
         Ok(make_array(column.to_data().into_builder().nulls(None).build()?))
     });
     Ok(RecordBatch::try_new(rows.schema(), columns.collect::<Result<_>>()?)?)
-}
-
-/// Row numbers in the order of their keys. Most comparisons are decided by the first bytes, held beside the number.
-fn sorted(keys: &Rows) -> Vec<u32> {
-    let prefix = |row: usize| {
-        let key = keys.row(row);
-        let key = key.as_ref();
-        let mut head = [0; 16];
-        let length = key.len().min(head.len());
-        head[..length].copy_from_slice(&key[..length]);
-        u128::from_be_bytes(head)
-    };
-    let mut order: Vec<(u128, u32)> = (0..keys.num_rows()).map(|row| (prefix(row), row as u32)).collect();
-    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| keys.row(a.1 as usize).cmp(&keys.row(b.1 as usize))));
-    order.into_iter().map(|(_, row)| row).collect()
-}
-
-/// The columns of all rows in one form that compares as bytes.
-pub(crate) fn encode(rows: &[RecordBatch], columns: &[String]) -> Result<Rows> {
-    let Some(first) = rows.first() else { return Ok(RowConverter::new(Vec::new())?.empty_rows(0, 0)) };
-    let schema = first.schema();
-    let positions: Vec<usize> = columns.iter().map(|column| schema.index_of(column)).collect::<Result<_, _>>()?;
-    let fields = positions.iter().map(|column| SortField::new(schema.field(*column).data_type().clone()));
-    let converter = RowConverter::new(fields.collect())?;
-    let mut encoded = converter.empty_rows(rows.iter().map(RecordBatch::num_rows).sum(), 0);
-    for rows in rows {
-        converter.append(&mut encoded, rows.project(&positions)?.columns())?;
-    }
-    Ok(encoded)
 }

@@ -31,6 +31,7 @@ mod lattice;
 mod lookup;
 mod lookup_rule;
 mod one_group;
+mod order;
 mod refuse;
 mod sample;
 mod scan;

@@ -6,7 +6,8 @@ use datafusion::error::{DataFusionError, Result};
 
 use crate::bind::Output;
 use crate::bucket::unshared;
-use crate::compact::{PIECE_ROWS, encode};
+use crate::compact::PIECE_ROWS;
+use crate::order::encode;
 
 impl Output {
     /// As [`Output::compact`], the same pieces, of rows that come in the order of the key: ascending, nulls first.
