@@ -2,8 +2,8 @@
 
 Both runs read the same JSON lines with `--within 10m`, so both find the same pairs. One drops state as soon as it may
 (`--watermark-delay 3m`), the other keeps all of it (`--watermark-delay 2days`). Processor time is sampled at each line
-of `--progress json`, and compared over the rows from three quarters of the input to its last line but one: there the
-small state is steady and the large one is near its full size. The run with small state also seals its hours on the
+of `--progress json`, and compared over the rows from three fifths of the input to its last line but one: there the
+small state is steady and the large one is most of its full size. The run with small state also seals its hours on the
 way, the other one only at its end.
 """
 
@@ -38,7 +38,7 @@ def measure(rescan: str, data: Data, size: str, out: Path) -> Cost | None:
                 samples.append((json.loads(line), processor_seconds(child.pid)))
     if child.returncode != 0:
         raise SystemExit(f"bench: {' '.join(argv)} ended with {child.returncode}")
-    part = [sample for sample in samples if sample[0]["rows"] >= data.events * 0.75][:-1]
+    part = [sample for sample in samples if sample[0]["rows"] >= data.events * 0.6][:-1]
     if len(part) < 2:
         return None
     (first, cpu_before), (last, cpu_after) = part[0], part[-1]

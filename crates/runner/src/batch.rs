@@ -22,7 +22,7 @@ use crate::pieces::Pieces;
 
 /// Hours that run in one plan at most, or as many as f reaches around them: each plan reads those again. All output of
 /// a plan is in memory before its hours are sealed.
-const HOURS_A_PLAN: usize = 4;
+const HOURS_A_PLAN: usize = 2;
 
 /// Parquet grows by about this on its way into memory.
 const GROWTH: u64 = 6;
