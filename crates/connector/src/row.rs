@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, StringViewBuilder,
+    Array, ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, StringViewBuilder,
     TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
@@ -214,14 +214,20 @@ impl Values {
 
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Bool(b) => Arc::new(b.finish()),
-            Self::Int32(b) => Arc::new(b.finish()),
-            Self::Int64(b) => Arc::new(b.finish()),
-            Self::Float64(b) => Arc::new(b.finish()),
-            Self::Text(b) => Arc::new(b.finish()),
-            Self::Time(b) => Arc::new(b.finish()),
+            Self::Bool(b) => fitted(b.finish()),
+            Self::Int32(b) => fitted(b.finish()),
+            Self::Int64(b) => fitted(b.finish()),
+            Self::Float64(b) => fitted(b.finish()),
+            Self::Text(b) => fitted(b.finish()),
+            Self::Time(b) => fitted(b.finish()),
         }
     }
+}
+
+/// Without the room that was left for more: output and state hold on to text, and it came in blocks of 2 MiB.
+fn fitted(mut array: impl Array + 'static) -> ArrayRef {
+    array.shrink_to_fit();
+    Arc::new(array)
 }
 
 fn boolean(name: &str, value: &str) -> Result<bool, Fault> {

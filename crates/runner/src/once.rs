@@ -20,7 +20,7 @@ pub async fn once(scan: &Scan, rows: BTreeMap<String, Vec<RecordBatch>>) -> Resu
     for (name, stream) in stepped.outputs {
         let rows: Vec<RecordBatch> = stream.try_collect().await?;
         if let Some(output) = scan.outputs().iter().find(|output| output.name == name) {
-            outputs.insert(name, output.compact(&rows)?);
+            outputs.insert(name, output.compact(&rows)?.collect::<Result<_, _>>()?);
         }
     }
     Ok(outputs)

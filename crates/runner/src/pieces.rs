@@ -34,7 +34,7 @@ impl Pieces {
         Ok(match self {
             Pieces::Held(rows) => {
                 let rows = rows.into_iter().map(kept).collect::<Result<Vec<_>>>()?;
-                Box::new(output.compact(&rows)?.into_iter().map(Ok).map(shown))
+                Box::new(output.compact(&rows)?.map(|rows| Ok(rows?)).map(shown))
             }
             Pieces::Sorted(rows) => {
                 let rows = block_on_stream(rows).map(move |rows| kept(rows?));

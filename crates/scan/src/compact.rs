@@ -25,11 +25,12 @@ impl Output {
     }
 
     /// The rows that stand of all that were put out for some keys: one a key, in the order of keys, visible columns
-    /// only, in pieces of a fixed size. Idempotent, and the same for any order and cut of `rows`.
+    /// only, in pieces of a fixed size, each made as it is taken. Idempotent, and the same for any order and cut of
+    /// `rows`.
     ///
     /// # Errors
     /// Rows of another schema.
-    pub fn compact(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+    pub fn compact(&self, rows: &[RecordBatch]) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
         let places: Vec<(usize, usize)> = rows
             .iter()
             .enumerate()
@@ -40,9 +41,10 @@ impl Output {
         let visible = visible.fields().iter().map(|field| self.schema.index_of(field.name()));
         let visible: Vec<usize> = visible.collect::<Result<_, _>>()?;
         let rows: Vec<RecordBatch> = rows.iter().map(|rows| rows.project(&visible)).collect::<Result<_, _>>()?;
-        let rows: Vec<&RecordBatch> = rows.iter().collect();
-        let pieces = standing.chunks(PIECE_ROWS).map(|piece| plain(&interleave_record_batch(&rows, piece)?));
-        pieces.collect()
+        Ok((0..standing.len()).step_by(PIECE_ROWS).map(move |from| {
+            let piece = &standing[from..standing.len().min(from + PIECE_ROWS)];
+            plain(&interleave_record_batch(&rows.iter().collect::<Vec<_>>(), piece)?)
+        }))
     }
 
     fn standing(&self, rows: &[RecordBatch], places: &[(usize, usize)]) -> Result<Vec<(usize, usize)>> {

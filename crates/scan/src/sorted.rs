@@ -89,7 +89,7 @@ impl<I> Sorted<'_, I> {
 
     fn settle(&mut self, rows: &[RecordBatch]) -> Result<()> {
         for standing in self.output.compact(rows)? {
-            self.pieces.push_batch(standing)?;
+            self.pieces.push_batch(standing?)?;
         }
         Ok(())
     }

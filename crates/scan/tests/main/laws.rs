@@ -186,10 +186,10 @@ impl Job {
             }
             for (hour, rows) in hours {
                 let rows = match &chosen {
-                    None => output.compact(&rows).unwrap(),
+                    None => output.compact(&rows).unwrap().map(Result::unwrap).collect::<Vec<_>>(),
                     Some(chosen) => {
                         let kept: Vec<RecordBatch> = rows.iter().map(|rows| chosen.keep(rows).unwrap()).collect();
-                        let rows = output.compact(&kept).unwrap();
+                        let rows = output.compact(&kept).unwrap().map(Result::unwrap).collect::<Vec<_>>();
                         rows.iter().map(|rows| chosen.weigh(rows).unwrap()).collect()
                     }
                 };

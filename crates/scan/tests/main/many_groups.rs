@@ -64,7 +64,7 @@ async fn counts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credits() {
     let (scan, out) = out(include_str!("../../../../sql/attribute.sql"), Some("video_id")).await;
-    let rows = scan.outputs()[0].compact(&out).unwrap();
+    let rows = scan.outputs()[0].compact(&out).unwrap().map(Result::unwrap).collect::<Vec<_>>();
     assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), EVENTS);
     let unattributed: usize = rows.iter().map(|rows| rows.column_by_name("impression_ts").unwrap().null_count()).sum();
     assert_eq!(unattributed, 0);
