@@ -135,8 +135,12 @@ fn exhausted(error: &DataFusionError) -> bool {
 fn said_once(error: &Error) -> String {
     let mut said = String::new();
     for cause in error.chain() {
-        let short = cause.downcast_ref::<DataFusionError>().is_some_and(exhausted);
-        let part = if short { TOO_LITTLE.to_owned() } else { cause.to_string() };
+        let part = match cause.downcast_ref::<DataFusionError>() {
+            Some(error) if exhausted(error) => TOO_LITTLE.to_owned(),
+            // Which kind of error it is to the engine helps nobody.
+            Some(DataFusionError::Execution(what)) => what.clone(),
+            _ => cause.to_string(),
+        };
         let part = part.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" ");
         if !said.contains(&part) {
             if !said.is_empty() {

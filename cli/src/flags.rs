@@ -1,6 +1,7 @@
 //! Flags that every run of f has.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -177,6 +178,12 @@ impl RunFlags {
             (Some(from), Some(to)) if from >= to => Err(Usage(format!("--from {from} is not before --to {to}")).into()),
             range => Ok(range),
         }
+    }
+
+    /// The same, as bounds.
+    pub fn bounds(&self) -> Result<(Bound<Hour>, Bound<Hour>)> {
+        let (from, to) = self.range()?;
+        Ok((from.map_or(Bound::Unbounded, Bound::Included), to.map_or(Bound::Unbounded, Bound::Excluded)))
     }
 
     pub fn time(&self) -> TimePolicy {

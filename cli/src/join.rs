@@ -33,8 +33,9 @@ pub struct Join {
     time: String,
 }
 
+/// Which rows stand without a partner.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Kind {
+pub enum Kind {
     /// Pairs
     #[default]
     Inner,
@@ -52,7 +53,6 @@ enum Kind {
 
 impl Join {
     pub fn plan(self) -> Result<Plan> {
-        let kind = self.kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         Ok(Plan {
             columns: BTreeMap::from([
                 ("request_id".to_owned(), columns(&self.on)?),
@@ -60,9 +60,15 @@ impl Join {
             ]),
             params: BTreeMap::from([
                 ("within".to_owned(), Literal::Interval(self.within)),
-                ("type".to_owned(), Literal::Text(kind)),
+                ("type".to_owned(), Literal::Text(self.kind.to_string())),
             ]),
             ..Plan::of("join", &["impressions", "plays"], self.time, self.run)?
         })
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
     }
 }

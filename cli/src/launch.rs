@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use arrow::datatypes::Schema;
 use connector::{Hour, Location, SourceError};
 use journal::Sum;
-use runner::{Cut, Job, Manifest, Range, Report, SideInput, batch, extent, stream};
+use runner::{Cut, Job, Manifest, Merged, Range, Report, SideInput, batch, extent, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
 use crate::allocator;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub approximate: bool,
     /// Where more of an input is, in a batch run: the archives of other regions.
     pub regions: Vec<(String, String)>,
+    /// What the inputs are, where they are outputs of regions.
+    pub merged: Option<Merged>,
     /// SQL for which names of the script stand.
     pub expressions: BTreeMap<String, Vec<String>>,
     /// How a sample is drawn of what f puts out.
@@ -71,6 +73,7 @@ impl Plan {
             params: BTreeMap::new(),
             approximate: false,
             regions: Vec::new(),
+            merged: None,
             expressions: BTreeMap::new(),
             sampling: None,
             policies: None,
@@ -94,6 +97,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
     let mut opened = open(&plan).await?;
     let sides = load_sides(&plan, &mut opened).await?;
     let scan = Scan::new(&plan.script, &binding(&plan, &opened)).await?;
+    let scan = if plan.merged.is_some() { scan.agreeing() } else { scan };
     if plan.sampling.is_some() && scan.outputs().iter().any(|output| output.schema.index_of("weight").is_ok()) {
         let what = "the input has a column weight, which the sample is to have: leave it out with ingest --select";
         return Err(Usage(what.to_owned()).into());
@@ -108,6 +112,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         out: plan.flags.out.clone(),
         time: plan.flags.time(),
         sides,
+        merged: plan.merged.clone(),
         limits: plan.flags.limits(),
         sampling: plan.sampling.clone(),
         stop: stop_on_signal(),
@@ -133,7 +138,7 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
             finish(&plan, &done).await
         }
         Opened::Stream(..) if !plan.regions.is_empty() => {
-            let what = format!("{} are not all archives, directories of dt=/hr= that ingest wrote", uris(&plan));
+            let what = format!("{} are not all directories of dt=/hr=, archives or outputs", uris(&plan));
             Err(SourceError::Missing(what).into())
         }
         Opened::Stream(feeds, _) => {
@@ -218,14 +223,18 @@ async fn everywhere(plan: &Plan, roots: BTreeMap<String, Location>) -> Result<Ve
     Ok(all)
 }
 
-/// Regions have archives, and of the same columns: what one lacks would be lost, or null.
+/// Regions have hours, and rows of the same columns: what one lacks would be lost, or null.
 async fn one_kind(roots: &[(String, Location)]) -> Result<()> {
     let mut first: Option<(&Location, Vec<String>)> = None;
     for (_, root) in roots {
-        let files: Vec<_> = connector::list(root, ..).await?.into_values().flat_map(|hour| hour.files).collect();
-        if files.is_empty() {
-            let what = format!("{root} has no hours dt=YYYY-MM-DD/hr=HH: it is no archive that ingest wrote");
+        let hours = connector::list(root, ..).await?;
+        if hours.is_empty() {
+            let what = format!("{root} has no hours dt=YYYY-MM-DD/hr=HH: it is neither an archive nor an output");
             return Err(SourceError::Missing(what).into());
+        }
+        let files: Vec<_> = hours.into_values().flat_map(|hour| hour.files).collect();
+        if files.is_empty() {
+            continue;
         }
         let schema = connector::schema_of(root, &files).await?;
         let mut columns = columns(&schema);

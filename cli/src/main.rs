@@ -16,6 +16,7 @@ mod merge;
 mod open;
 mod policies;
 mod reconcile;
+mod regions;
 mod report_file;
 mod run;
 mod sample_report;
@@ -96,7 +97,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
         Command::Attribute(attribute) => attribute.run().await,
         Command::Stratify(stratify) => launch::launch(stratify.plan()?).await,
-        Command::Merge(merge) => launch::launch(merge.plan()?).await,
+        Command::Merge(merge) => launch::launch(merge.plan().await?).await,
         Command::Run(run) => launch::launch(run.plan()?).await,
         Command::Reconcile(reconcile) => reconcile.run().await,
         Command::Inspect(inspect) => inspect.run().await,

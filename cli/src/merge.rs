@@ -1,60 +1,105 @@
-//! `rescan merge`: the archives of several regions as one.
+//! `rescan merge`: what several regions have, as one.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::Args;
+use runner::Merged;
 use scan::Literal;
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
+use crate::join::Kind;
 use crate::launch::Plan;
-use crate::words::microseconds;
+use crate::regions;
+use crate::words::{location, microseconds};
 
-/// The archives of several regions as one: every event once, whichever of them have it
+/// The archives or the outputs of several regions as one: every event once, whichever of them have it
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   rescan merge us/impressions eu/impressions asia/impressions --out impressions
   rescan merge us/plays eu/plays --out plays --day 2026-11-20
+  rescan merge us/joined-full eu/joined-full --type inner --out joined
+  rescan merge us/requests eu/requests --out requests
 
-What comes of events in different regions, a play here and its impression there, is then joined, counted or attributed
-over the merged archives. Merging in any order, any grouping, or again, gives the same rows.")]
+Merging in any order, any grouping, or again, gives the same rows. What comes of events in different regions, a play here
+and its impression there, needs what the command read:
+
+  archives            whatever comes of their events is then joined, counted or attributed over them together
+  join --type full    holds every impression and play: they are joined again, as --type says, also across regions
+  aggregate --sets    holds the request ids: they are counted again, each once, and the counts are those of all regions
+
+Other outputs do not hold what their command read, and are united by key; nothing that comes of events in different
+regions is found. A row that two regions have must be the same in both: where it is not, merge stops with exit code 65
+and names it. So it is for join --type inner and semi, attribute, attribute --tuples and scripts of your own. A play that
+attribute credits to nobody in one region and to impressions in another is what the other says.
+
+Not merged, for the result would be wrong (exit code 2): join --type left, right and anti, counts without their sets,
+samples. Merge the archives instead, and run the command again.")]
 pub struct Merge {
-    /// Archives that ingest wrote, dt=/hr= directories or s3://…
+    /// Archives that ingest wrote, or outputs of one command line: dt=/hr= directories or s3://…
     #[arg(required = true, num_args = 2.., value_name = "URI")]
-    archives: Vec<String>,
+    places: Vec<String>,
     #[command(flatten)]
     run: RunFlags,
-    /// An event that comes again within this, in event time, is a repeat
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds)]
-    dedup: i64,
-    /// The column that tells one event from another
-    #[arg(long, value_name = "COLUMN", default_value = "event_id")]
-    id: String,
-    /// The column that says when an event happened
-    #[arg(long, value_name = "COLUMN", default_value = "ts")]
-    time: String,
+    /// Of archives: an event that comes again within this, in event time, is a repeat [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = microseconds)]
+    dedup: Option<i64>,
+    /// Of archives: the column that tells one event from another [default: event_id]
+    #[arg(long, value_name = "COLUMN")]
+    id: Option<String>,
+    /// Of archives: the column that says when an event happened [default: ts]
+    #[arg(long, value_name = "COLUMN")]
+    time: Option<String>,
+    /// Of joins: which rows stand without a partner [default: as in the regions]
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    kind: Option<Kind>,
 }
 
 impl Merge {
-    pub fn plan(mut self) -> Result<Plan> {
+    pub async fn plan(self) -> Result<Plan> {
         if !self.run.inputs.is_empty() || self.run.follow || self.run.replay {
             return Err(
-                Usage("merge takes archives as they are: leave out --in, --follow and --replay".to_owned()).into()
+                Usage("merge takes what there is as it is: leave out --in, --follow and --replay".to_owned()).into()
             );
         }
-        let rest = self.archives.split_off(1);
-        self.run.inputs = self.archives;
+        let options: BTreeMap<String, String> = self.run.s3.iter().cloned().collect();
+        let roots = self.places.iter().map(|uri| location(uri, &options)).collect::<Result<Vec<_>>>()?;
+        match regions::outputs(&roots, &self.run).await? {
+            Some(merged) => self.outputs(merged),
+            None => self.archives(),
+        }
+    }
+
+    fn outputs(self, merged: Merged) -> Result<Plan> {
+        if self.dedup.is_some() || self.id.is_some() || self.time.is_some() || !self.run.side.is_empty() {
+            return Err(
+                Usage("outputs are of events: --dedup, --id, --time and --side are for archives".to_owned()).into()
+            );
+        }
+        let mut places = self.places.into_iter().map(|uri| (Merged::INPUT.to_owned(), uri));
+        Ok(Plan {
+            command: "merge".to_owned(),
+            inputs: places.by_ref().take(1).collect(),
+            regions: places.collect(),
+            ..regions::plan(merged, self.kind.map(|kind| kind.to_string()), self.run)?
+        })
+    }
+
+    fn archives(mut self) -> Result<Plan> {
+        if self.kind.is_some() {
+            return Err(Usage("--type is for joins, and these are archives".to_owned()).into());
+        }
+        let rest = self.places.split_off(1);
+        self.run.inputs = self.places;
+        let (id, time) = (self.id.unwrap_or("event_id".to_owned()), self.time.unwrap_or("ts".to_owned()));
         Ok(Plan {
             command: "merge".to_owned(),
             regions: rest.into_iter().map(|uri| ("events".to_owned(), uri)).collect(),
-            columns: BTreeMap::from([
-                ("event_id".to_owned(), vec![self.id]),
-                ("ts".to_owned(), vec![self.time.clone()]),
-            ]),
-            params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(self.dedup))]),
+            columns: BTreeMap::from([("event_id".to_owned(), vec![id]), ("ts".to_owned(), vec![time.clone()])]),
+            params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(self.dedup.unwrap_or(3_600_000_000)))]),
             // The union of regions is what one region would have read: f is that of ingest.
-            ..Plan::of("ingest", &["events"], self.time, self.run)?
+            ..Plan::of("ingest", &["events"], time, self.run)?
         })
     }
 }

@@ -64,18 +64,17 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
     }
     let streamed = plan.flags.replay || plan.flags.follow || archives.len() < plan.inputs.len();
     if !streamed && plan.filter.is_none() && plan.select.is_none() {
-        return batch(archives).await;
+        return match &plan.merged {
+            Some(merged) => Ok(Opened::Batch(archives, merged.inputs()?)),
+            None => batch(archives).await,
+        };
     }
     let (mut feeds, mut schemas) = (Vec::new(), BTreeMap::new());
     for (name, uri) in &plan.inputs {
         let source: Box<dyn Source> = match archives.get(name) {
             Some(location) => {
-                let (from, to) = plan.flags.range()?;
-                let bounds = (
-                    from.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included),
-                    to.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded),
-                );
-                Box::new(ReplaySource::open(location, bounds, plan.flags.memory_limit.unwrap_or(1 << 30)).await?)
+                let memory = plan.flags.memory_limit.unwrap_or(1 << 30);
+                Box::new(ReplaySource::open(location, plan.flags.bounds()?, memory).await?)
             }
             None if uri.starts_with("kafka://") => Box::new(kafka(plan, name, uri).await?),
             None if uri.starts_with("s3://") => {

@@ -14,17 +14,18 @@ use crate::exit::Usage;
   rescan sql join
   rescan sql aggregate > mine.sql")]
 pub struct Sql {
-    /// ingest, join, aggregate, attribute, tuples (attribute --tuples) or stratify
+    /// ingest, join, aggregate, attribute, tuples (attribute --tuples), merge (of rows as they are) or stratify
     command: String,
 }
 
 /// The scripts in the binary.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 7] = [
     ("ingest", include_str!("../../sql/ingest.sql")),
     ("join", include_str!("../../sql/join.sql")),
     ("aggregate", include_str!("../../sql/aggregate.sql")),
     ("attribute", include_str!("../../sql/attribute.sql")),
     ("tuples", include_str!("../../sql/tuples.sql")),
+    ("merge", include_str!("../../sql/merge.sql")),
     ("stratify", include_str!("../../sql/stratify.sql")),
 ];
 

@@ -15,6 +15,7 @@ mod main {
     mod kafka;
     mod memory;
     mod merge;
+    mod merge_outputs;
     mod openbandit;
     mod readme;
     mod resume;

@@ -10,6 +10,9 @@ fn hours_larger_than_memory_give_the_same_files() {
         dir.ok(&format!("ingest --in raw/{topic}.jsonl --schema {topic} --out archive/{topic}"));
     }
     let pair = "--in impressions=archive/impressions --in plays=archive/plays";
+    for command in ["join --type full", "aggregate --sets", "attribute"] {
+        dir.ok(&format!("{command} {pair} --out once/{}", command.split(' ').next().unwrap()));
+    }
     let lines = [
         "ingest --in archive/impressions --dedup 2h".to_owned(),
         format!("join {pair}"),
@@ -18,6 +21,9 @@ fn hours_larger_than_memory_give_the_same_files() {
         format!("aggregate {pair} --by profile_id,video_id"),
         format!("attribute {pair} --model last,linear"),
         format!("attribute {pair} --tuples"),
+        "merge once/join once/join".to_owned(),
+        "merge once/aggregate once/aggregate".to_owned(),
+        "merge once/attribute once/attribute".to_owned(),
     ];
     for line in lines {
         dir.ok(&format!("{line} --out free"));

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::workdir::Workdir;
 
-/// Events split over three regions by a hash of their id, so that most plays are apart from their impressions; an event
-/// in ten is in two regions.
-fn regions(dir: &Workdir, name: &str) {
+/// Events split over three regions by a hash of a column; an event in ten is in two regions. By their id, most plays are
+/// apart from their impressions.
+pub fn regions(dir: &Workdir, name: &str, by: &str) {
     let mut lines: BTreeMap<usize, String> = BTreeMap::new();
     for line in dir.read(&format!("raw/{name}.jsonl")).lines() {
         let event: Value = serde_json::from_str(line).unwrap();
-        let sum: usize = event["event_id"].as_str().unwrap().bytes().map(usize::from).sum();
+        let sum: usize = event[by].to_string().bytes().map(usize::from).sum();
         let mut of = vec![sum % 3];
         of.extend(sum.is_multiple_of(10).then_some((sum + 1) % 3));
         of.into_iter().for_each(|region| *lines.entry(region).or_default() += &format!("{line}\n"));
@@ -32,7 +32,7 @@ fn regions_merged_are_one_region() {
     dir.generate("--hours 3 --impressions-per-hour 2000 --late 0 --malformed 0");
     for name in ["impressions", "plays"] {
         dir.ok(&format!("ingest --in raw/{name}.jsonl --schema {name} --watermark-delay 4h --out whole/{name}"));
-        regions(&dir, name);
+        regions(&dir, name, "event_id");
         let archives = [0, 1, 2].map(|region| format!("region-{region}/{name}"));
         let [a, b, c] = &archives;
         dir.ok(&format!("merge {a} {b} {c} --out merged/{name}"));

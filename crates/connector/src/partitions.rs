@@ -87,6 +87,9 @@ pub struct Success {
     /// How two values of one key merge.
     #[serde(default)]
     pub merge: String,
+    /// Of which f they are, for whoever wrote it.
+    #[serde(default)]
+    pub f: Value,
     /// Rows in all files.
     pub rows: u64,
     /// The files; none where the hour has no rows.

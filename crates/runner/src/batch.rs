@@ -16,7 +16,7 @@ use crate::draw::Draw;
 use crate::hour::{Part, commit, seal};
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
-use crate::listed::{Listed, Range, verify};
+use crate::listed::{Listed, Range, Reach, verify};
 use crate::owner::{Owner, Runner};
 use crate::pieces::Pieces;
 
@@ -41,10 +41,9 @@ pub async fn batch(
     Owner::new(&job, Runner::Batch).check(&job.out)?;
     let mut listed = Vec::new();
     for (name, root) in inputs {
-        let input = job.scan.inputs().iter().find(|input| input.name == name).cloned();
-        let input = input.with_context(|| format!("{} has no input {name}", job.command))?;
-        listed.push(Listed::new(input, root, range, job.sampling.is_some()).await?);
+        listed.push(Listed::new(Reach::of(&job, &name)?, root, range, job.sampling.is_some()).await?);
     }
+    job.merged.iter().try_for_each(|merged| merged.check(&listed))?;
     let listed = Arc::new(listed);
     let joint = job.sampling.is_some();
     let mut draw = if joint { Some(Draw::open(&job)?) } else { None };
@@ -166,18 +165,33 @@ struct Made {
     chosen: Option<Arc<Chosen>>,
 }
 
-async fn make(job: &Job, listed: &[Listed], first: Hour, last: Hour, limits: Limits) -> Result<Made> {
-    let mut inputs: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
-    for input in listed {
-        let files = input.files(first, last.plus(1));
+/// The tables of the inputs that make the output of some hours.
+async fn inputs(
+    job: &Job,
+    listed: &[Listed],
+    first: Hour,
+    last: Hour,
+) -> Result<BTreeMap<String, Vec<Arc<dyn TableProvider>>>> {
+    let mut tables = Vec::new();
+    for listed in listed {
+        let files = listed.files(first, last.plus(1));
         if !files.is_empty() {
-            let mut table = connector::scan(&input.root, &files).await?;
-            for side in &job.sides {
-                table = side.over(table)?;
-            }
-            inputs.entry(input.input.name.clone()).or_default().push(table);
+            tables.push((listed, connector::scan(&listed.root, &files).await?));
         }
     }
+    if let Some(merged) = &job.merged {
+        return Ok(merged.tables(tables, first)?.into_iter().map(|(name, table)| (name, vec![table])).collect());
+    }
+    let mut inputs: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
+    for (listed, table) in tables {
+        let table = job.sides.iter().try_fold(table, |table, side| side.over(table))?;
+        inputs.entry(listed.input.name.clone()).or_default().push(table);
+    }
+    Ok(inputs)
+}
+
+async fn make(job: &Job, listed: &[Listed], first: Hour, last: Hour, limits: Limits) -> Result<Made> {
+    let inputs = inputs(job, listed, first, last).await?;
     verify(listed, first, last).await?;
     // The engine does not say in which file it failed.
     let of = || format!("run {} for the hours {first} to {last}", job.command);

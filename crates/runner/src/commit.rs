@@ -149,6 +149,7 @@ impl Draft<'_> {
             let (root, command, output) = (self.job.out.clone(), self.job.command.clone(), output.clone());
             let staged = format!("{}/{}-{}.parquet", self.stage, self.name, path.replace(['/', '='], "-"));
             let ledger = serde_json::to_value(&self.epoch.ledger)?;
+            let made = self.job.made(&output);
             let permit = permits.clone().acquire_owned().await?;
             writing.spawn_blocking(move || -> Result<(Hour, Sealed)> {
                 let _permit = permit;
@@ -161,6 +162,7 @@ impl Draft<'_> {
                     root: &root,
                     command: &command,
                     output: &output,
+                    made,
                     partition: path,
                     staged,
                     chosen: chosen.as_deref(),

@@ -94,7 +94,9 @@ pub(crate) async fn seal(
         let place = format!("_rescan/rejected/{input}/{}", hour.path());
         epoch.remove.extend(superseded(job, &place, None).await?);
         let count = keep_refused(&job.out, &place, stage, rows, &mut epoch)?;
-        ledger.entry(input.clone()).or_default().reclass(count, |ledger| &mut ledger.rejected);
+        if count > 0 {
+            ledger.entry(input.clone()).or_default().reclass(count, |ledger| &mut ledger.rejected);
+        }
     }
     let (mut report, mut ids) = (Report::default(), Ids::default());
     for output in job.scan.outputs() {
@@ -105,6 +107,7 @@ pub(crate) async fn seal(
             root: &job.out,
             command: &job.command,
             output,
+            made: job.made(output),
             partition: partition.clone(),
             staged,
             chosen,

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use scan::{Limits, Output, Sampling, Scan};
+use scan::{Held, Limits, Output, Sampling, Scan};
 
 use crate::gate::TimePolicy;
+use crate::made::Made;
+use crate::merged::Merged;
 use crate::sample::Manifest;
 use crate::side::SideInput;
 
@@ -23,6 +25,8 @@ pub struct Job {
     pub config: BTreeMap<String, String>,
     /// What is joined to the rows of inputs before f, in this order.
     pub sides: Vec<SideInput>,
+    /// The outputs of regions that are its input, where it merges them.
+    pub merged: Option<Merged>,
     /// Event time.
     pub time: TimePolicy,
     /// How the sample is drawn at the end, where f keeps candidates: no hour is final before that.
@@ -37,6 +41,12 @@ impl Job {
     /// Where the hours of an output are, below the root: the root itself where there is only one output.
     pub(crate) fn place(&self, output: &Output) -> String {
         if self.scan.outputs().len() == 1 { String::new() } else { format!("{}/", output.name) }
+    }
+
+    /// Of which f the rows of an output are: of this one, but where it only unites those of another.
+    pub(crate) fn made(&self, output: &Output) -> Made {
+        let united = self.merged.as_ref().filter(|merged| merged.held == Held::Rows);
+        united.map_or_else(|| Made::of(&self.scan, output), |merged| merged.made.clone())
     }
 
     /// How far an output's hour waits beyond its end before it is final, microseconds of event time.

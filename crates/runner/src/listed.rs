@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use connector::{DataFile, Hour, HourFiles, Location, SourceError, list};
 use journal::{Ledger, Sum, checksum_of};
-use scan::Input;
 use thiserror::Error;
+
+use crate::job::Job;
 
 /// Input that a batch run needs and that is not there (exit 66).
 #[derive(Debug, Error)]
@@ -50,9 +51,33 @@ pub struct Range {
     pub force: bool,
 }
 
+/// What a run reads at a location, and how far around an hour of output.
+pub(crate) struct Reach {
+    pub name: String,
+    pub before: i64,
+    pub after: i64,
+}
+
+impl Reach {
+    /// Of an input of f, or of what holds its inputs.
+    pub(crate) fn of(job: &Job, name: &str) -> Result<Reach> {
+        let inputs = job.scan.inputs();
+        let (before, after) = if job.merged.is_some() {
+            // A row is in the hour of the latest of its events, so the earlier ones are in hours to come.
+            let most = inputs.iter().map(|input| input.before.max(input.after)).max().unwrap_or(0);
+            (most, most)
+        } else {
+            let input = inputs.iter().find(|input| input.name == name);
+            let input = input.with_context(|| format!("{} has no input {name}", job.command))?;
+            (input.before, input.after)
+        };
+        Ok(Reach { name: name.to_owned(), before, after })
+    }
+}
+
 /// An input's hours.
 pub(crate) struct Listed {
-    pub input: Input,
+    pub input: Reach,
     pub root: Location,
     pub hours: BTreeMap<Hour, HourFiles>,
     /// The range of the run, where any row of it may change any hour of the output.
@@ -69,7 +94,7 @@ pub async fn extent(root: &Location) -> Result<Option<(Hour, Hour)>> {
 }
 
 impl Listed {
-    pub(crate) async fn new(input: Input, root: Location, range: Range, joint: bool) -> Result<Listed> {
+    pub(crate) async fn new(input: Reach, root: Location, range: Range, joint: bool) -> Result<Listed> {
         let (from, to) = around(&input, range.from, range.to);
         let hours = list(&root, from..to).await?;
         hours.values().try_for_each(|hour| hour.data(&root).map(|_| ()))?;
@@ -106,7 +131,7 @@ async fn seals(root: &Location) -> Result<bool> {
 }
 
 /// The hours that the rows which make the output of `[from, to)` are in.
-fn around(input: &Input, from: Hour, to: Hour) -> (Hour, Hour) {
+fn around(input: &Reach, from: Hour, to: Hour) -> (Hour, Hour) {
     (
         Hour::of(from.start_us().saturating_sub(input.before)),
         Hour::of(to.start_us().saturating_add(input.after) - 1).plus(1),

@@ -62,7 +62,7 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) fn new(job: &Job, runner: Runner) -> Owner {
-        let outputs = job.scan.outputs().iter().map(|output| output.name.clone()).collect();
+        let outputs = job.scan.outputs().iter().map(|output| job.made(output).output).collect();
         Owner { command: job.command.clone(), outputs, runner }
     }
 

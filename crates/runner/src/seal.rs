@@ -10,6 +10,7 @@ use scan::{Chosen, Output};
 use serde_json::Value;
 
 use crate::files::write_parquet;
+use crate::made::Made;
 use crate::pieces::Pieces;
 use crate::sample::Ids;
 
@@ -27,6 +28,8 @@ pub(crate) struct Sealing<'a> {
     pub root: &'a Path,
     pub command: &'a str,
     pub output: &'a Output,
+    /// Of which f its rows are.
+    pub made: Made,
     /// The partition's path, and where its file is staged.
     pub partition: String,
     pub staged: String,
@@ -66,7 +69,8 @@ impl Sealing<'_> {
         let success = Success {
             format: 1,
             command: self.command.to_owned(),
-            output: self.output.name.clone(),
+            f: self.made.written()?,
+            output: self.made.output,
             key: self.output.key.clone(),
             merge: if self.output.greatest.is_empty() { "rows".to_owned() } else { "greatest".to_owned() },
             rows: count,

@@ -52,7 +52,7 @@ impl Scan {
     ) -> Result<Stepped> {
         let config = if sorted { spilling_config(limits) } else { table_config(limits.threads) };
         let rule = Arc::new(GatherOnce);
-        let context = session(&config, rule, runtime(limits.memory)?, self.approximate, Detail::Summary);
+        let context = session(&config, rule, runtime(limits.memory)?, self.binding().approximate, Detail::Summary);
         register_schemas(&context)?;
         let mut refused = BTreeMap::new();
         let typed = |schema: &SchemaRef| if sorted { owned_text(schema) } else { schema.clone() };

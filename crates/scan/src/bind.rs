@@ -62,6 +62,8 @@ pub struct Output {
     /// How many of the first columns of the key make a group; of a group only the rows stand that are greatest. Where
     /// it is all of them, each row stands for itself.
     pub group: usize,
+    /// Whether rows of one key, or of one group, must say the same: those of several regions.
+    pub agrees: bool,
     /// Whether it has the boolean column `retracted`: true wins, and such a row does not stand.
     pub retracts: bool,
 }

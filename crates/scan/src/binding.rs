@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use serde::{Deserialize, Serialize};
 
 use crate::expand;
 
@@ -13,7 +14,8 @@ use crate::expand;
 pub const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
 /// A typed flag.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Literal {
     /// Microseconds.
     Interval(i64),
@@ -40,18 +42,24 @@ impl Literal {
     }
 }
 
-/// What a script is bound to.
-#[derive(Clone, Debug, Default)]
+/// What a script is bound to. Written down, it is what the command line says, whatever the inputs' columns are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Binding {
     /// The columns of each input.
+    #[serde(skip)]
     pub inputs: BTreeMap<String, SchemaRef>,
     /// Columns of the script that the command line replaces, each by others; a column replaced by none is left out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, Vec<String>>,
     /// SQL over the columns of an input for which a name of the script stands: one expression, or as many arguments.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub expressions: BTreeMap<String, Vec<String>>,
     /// Values of `param` in place of the script's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Literal>,
     /// Whether sketches stand in for id sets.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub approximate: bool,
 }
 

@@ -15,7 +15,7 @@ use crate::order::{Order, encode};
 pub(crate) const PIECE_ROWS: usize = 1 << 16;
 
 /// Columns of an output that say how rows stand, and are not shown.
-const HIDDEN: [&str; 3] = ["retracted", "_version", "_time"];
+const HIDDEN: [&str; 5] = ["retracted", "_version", "_merged_hour", "_merged_region", "_time"];
 
 impl Output {
     /// The columns that readers see.
@@ -54,6 +54,9 @@ impl Output {
             retracted[place.0].as_ref().is_some_and(|column| column.is_valid(place.1) && column.value(place.1))
         };
         let order = self.greatest_of_groups(rows, Order::by(&self.key, rows)?)?;
+        if self.agrees {
+            self.agree(rows, places, &order)?;
+        }
         let mut standing = Vec::with_capacity(order.rows.len());
         // Where in `standing` the strongest of several rows is to go, and those rows.
         let mut contested: Vec<(usize, Vec<(usize, usize)>)> = Vec::new();

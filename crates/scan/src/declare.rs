@@ -128,7 +128,7 @@ impl Binder<'_> {
         let group = if group.is_empty() { key.len() } else { group.len() };
         let retracts = schema.index_of("retracted").is_ok();
         self.views.push((timed, *query));
-        Ok(Output { name: name.to_owned(), schema, key, greatest, group, retracts })
+        Ok(Output { name: name.to_owned(), schema, key, greatest, group, agrees: false, retracts })
     }
 
     fn delta(&self, name: &str, view: &str) -> Bind<()> {

@@ -6,6 +6,7 @@
 //!
 //! Not here: files, the network, clocks, randomness; who calls `step`.
 
+mod agree;
 mod at_once;
 mod bind;
 mod binding;
@@ -24,6 +25,7 @@ mod expand;
 mod functions;
 mod gather;
 mod grouped;
+mod held;
 mod ids;
 mod index;
 mod items;
@@ -52,6 +54,7 @@ pub use binding::{Binding, Literal, TIME};
 pub use bucket::unshared;
 pub use credit::Model;
 pub use door::Door;
+pub use held::{Held, Inputs};
 pub use refuse::REASON;
 pub use sample::{CELLS, Chosen, Part, SampleError, Sampling};
 pub use scan::{Batch, Limits, Scan, Stepped};

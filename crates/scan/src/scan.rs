@@ -72,7 +72,7 @@ pub struct Stepped {
 /// A script bound to its inputs.
 pub struct Scan {
     script: Script,
-    pub(crate) approximate: bool,
+    binding: Binding,
     pub(crate) inputs: Vec<Input>,
     pub(crate) outputs: Vec<Output>,
     pub(crate) views: Vec<(String, Query)>,
@@ -115,13 +115,25 @@ impl Scan {
             (name, Arc::new(Layout { lookups, ..layout }))
         };
         let layouts = states.into_iter().map(layout).collect();
-        let approximate = binding.approximate;
-        Ok(Scan { script: script.clone(), approximate, inputs, outputs, views, layouts, templates, deltas, config })
+        let binding = Binding { inputs: BTreeMap::new(), ..binding.clone() };
+        Ok(Scan { script: script.clone(), binding, inputs, outputs, views, layouts, templates, deltas, config })
     }
 
     /// The script that f is.
     pub fn script(&self) -> &Script {
         &self.script
+    }
+
+    /// What the command line says in the script; without the inputs.
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
+    /// The same, over rows of several regions: those of one key, or of one group, must say the same.
+    #[must_use]
+    pub fn agreeing(mut self) -> Scan {
+        self.outputs.iter_mut().for_each(|output| output.agrees = true);
+        self
     }
 
     /// The inputs, by name.

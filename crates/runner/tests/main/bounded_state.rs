@@ -96,6 +96,7 @@ async fn state_does_not_grow_with_the_days() {
         },
         limits: Limits { threads: 1, memory: None },
         sides: Vec::new(),
+        merged: None,
         sampling: None,
         stop: Arc::new(AtomicBool::new(false)),
     };

@@ -138,6 +138,7 @@ async fn job(command: &str, sql: &str, tapes: &Tapes, out: &Path, stop: &Arc<Ato
         },
         limits: Limits { threads: 1, memory: None },
         sides: Vec::new(),
+        merged: None,
         sampling: None,
         stop: stop.clone(),
     }
