@@ -10,7 +10,7 @@ fn hours_larger_than_memory_give_the_same_files() {
         dir.ok(&format!("ingest --in raw/{topic}.jsonl --schema {topic} --out archive/{topic}"));
     }
     let pair = "--in impressions=archive/impressions --in plays=archive/plays";
-    for command in ["join --type full", "aggregate --sets", "attribute"] {
+    for command in ["aggregate --sets", "attribute"] {
         dir.ok(&format!("{command} {pair} --out once/{}", command.split(' ').next().unwrap()));
     }
     let lines = [
@@ -21,7 +21,6 @@ fn hours_larger_than_memory_give_the_same_files() {
         format!("aggregate {pair} --by profile_id,video_id"),
         format!("attribute {pair} --model last,linear"),
         format!("attribute {pair} --tuples"),
-        "merge once/join once/join".to_owned(),
         "merge once/aggregate once/aggregate".to_owned(),
         "merge once/attribute once/attribute".to_owned(),
     ];

@@ -46,6 +46,8 @@ fn refused(dir: &Workdir, words: &str, code: i32, why: &str) {
     let ran = dir.run(&format!("merge {words} --out refused"));
     assert!(ran.code == Some(code) && ran.err.contains(why), "{words}: {:?} {}", ran.code, ran.err);
     assert!(dir.files("refused").is_empty(), "{words}");
+    // Rows that differ are found when it is decided already whose the output is.
+    std::fs::remove_dir_all(dir.path("refused")).ok();
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn what_does_not_hold_its_input_is_united() {
         run_regions(&dir, command, out);
         run(&dir, command, "whole", &format!("whole/{out}"));
         merged(&dir, out);
-        assert!(dir.parts(out) == dir.parts(&format!("whole/{out}")), "{out}");
+        assert!(dir.rows(out) == dir.rows(&format!("whole/{out}")), "{out}");
     }
     // A script of a user, with a column that says where rows came from.
     let script = dir.ok("sql ingest").out.replace("'key (event_id, ts)", "'key (ts, event_id)");

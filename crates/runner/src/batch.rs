@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use connector::{HOUR_US, Hour, Location};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
-use scan::{Batch, CELLS, Chosen, Limits, Tables};
+use scan::{Batch, CELLS, Chosen, Held, Limits, Tables};
 
 use crate::advance::advance;
 use crate::current::stale;
@@ -195,7 +195,9 @@ async fn make(job: &Job, listed: &[Listed], first: Hour, last: Hour, limits: Lim
     verify(listed, first, last).await?;
     // The engine does not say in which file it failed.
     let of = || format!("run {} for the hours {first} to {last}", job.command);
-    let sorted = first == last && !fits(listed, limits, first, last);
+    // What joins hold takes repeats out of whole hours, which is not sorted on disk: too large ones end for want of memory.
+    let halves = job.merged.as_ref().is_some_and(|merged| matches!(merged.held, Held::Halves { .. }));
+    let sorted = !halves && first == last && !fits(listed, limits, first, last);
     let tables = Tables { inputs, within: Some(first.start_us()..last.plus(1).start_us()), sorted };
     let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await.with_context(of)?;
     let cells = stepped.next.get(CELLS).map(Vec::as_slice).unwrap_or_default();
