@@ -26,7 +26,8 @@ Merging in any order, any grouping, or again, gives the same rows. What comes of
 and its impression there, needs what the command read:
 
   archives            whatever comes of their events is then joined, counted or attributed over them together
-  join --type full    holds every impression and play: they are joined again, as --type says, also across regions
+  join --type full    holds every impression and play: they are joined again, as --type says, also across regions;
+                      an hour and those around it are in memory for that
   aggregate --sets    holds the request ids: they are counted again, each once, and the counts are those of all regions
 
 Other outputs do not hold what their command read, and are united by key; nothing that comes of events in different
