@@ -48,9 +48,11 @@ create view next.cells as select * from delta.cells;
 create view edge as
 select cell, bottom_edge(least) as edge from next.cells;
 
--- The edges as one value: whether a row is near enough is then known before its other columns are read.
+-- The edges as one value: whether a row is near enough is then known before its other columns are read. Most rows are
+-- beyond all edges, and need no cell to be left out.
 create view output.sample as
 select * from marked
-where _hash <= edge_of(_cell, (select array_agg(named_struct('cell', cell, 'edge', edge) order by cell) from edge));
+where _hash <= (select max(edge) from edge)
+  and _hash <= edge_of(_cell, (select array_agg(named_struct('cell', cell, 'edge', edge) order by cell) from edge));
 
 comment on view output.sample is 'key (event_id, ts), time ts';

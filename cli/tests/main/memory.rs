@@ -1,4 +1,8 @@
-//! Hours that are larger than the memory limit: other plans, sorted on disk, and the same files.
+//! Memory: hours that are larger than its limit have other plans, sorted on disk, and the same files; a sample holds what
+//! its rules ask for, however much it is drawn from.
+
+use std::io::Read;
+use std::process::Stdio;
 
 use super::workdir::{Workdir, walk};
 
@@ -36,5 +40,38 @@ fn hours_larger_than_memory_give_the_same_files() {
         assert!(!parts("free").is_empty(), "{line}");
         assert_eq!(parts("short"), parts("free"), "{line}");
         ["free", "short"].iter().for_each(|out| std::fs::remove_dir_all(dir.path(out)).unwrap());
+    }
+}
+
+/// The most memory that a run held, bytes: as the kernel says at its end, where the run waits for somebody to read its
+/// report, which no pipe takes whole.
+fn peak(dir: &Workdir, words: &str) -> u64 {
+    let mut run = dir.command(&format!("{words} --threads 2 --json")).stderr(Stdio::null()).spawn().unwrap();
+    let mut report = run.stdout.take().unwrap();
+    let mut text = vec![0];
+    report.read_exact(&mut text).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap();
+    report.read_to_end(&mut text).unwrap();
+    assert!(run.wait().unwrap().success(), "{words}");
+    assert!(text.len() > 1 << 17, "a report of {} bytes fits into a pipe", text.len());
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sample_of_more_rows_takes_no_more_memory() {
+    let dir = Workdir::new();
+    dir.ok("generate --hours 20 --impressions-per-hour 200000 --format parquet --to raw");
+    dir.write("rules.toml", "[[rule]]\nstrata = ['video_id']\nmax_each = 5\n");
+    let sample = |out: &str, flags: &str| {
+        peak(&dir, &format!("stratify --in raw/impressions --rules rules.toml --out {out} {flags}"))
+    };
+    let few = "--from 2026-11-20T00 --to 2026-11-20T04";
+    let more_rows = 16 * 200_000;
+    for (out, counts, bytes_a_row) in [("exact", "", 32), ("approx", "--approx", 8)] {
+        let (few, all) = (sample(&format!("{out}-few"), &format!("{counts} {few}")), sample(out, counts));
+        let more = all.saturating_sub(few);
+        assert!(more < bytes_a_row * more_rows, "{out}: {few} bytes of four hours, and {more} more of all");
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use connector::{HOUR_US, Hour, Location};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
-use scan::{Batch, CELLS, Chosen, Held, Limits, Tables};
+use scan::{Batch, CELLS, Chosen, Held, Limits, Tables, unshared};
 
 use crate::advance::advance;
 use crate::current::stale;
@@ -210,7 +210,11 @@ async fn make(job: &Job, listed: &[Listed], first: Hour, last: Hour, limits: Lim
         }
         let mut of_output = Hours::default();
         while let Some(rows) = rows.try_next().await.with_context(of)? {
-            of_output.add(&chosen.as_ref().map_or(Ok(rows.clone()), |chosen| chosen.keep(&rows))?)?;
+            match &chosen {
+                // A few rows out of many: as views they would hold all pages that were read.
+                Some(chosen) => of_output.add(&unshared(&chosen.keep(&rows)?)?)?,
+                None => of_output.add(&rows)?,
+            }
         }
         for hour in of_output.hours() {
             outputs.entry(hour).or_default().insert(name.clone(), Pieces::Held(of_output.take(hour)));

@@ -22,7 +22,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::prelude::SessionConfig;
+use datafusion::prelude::{DataFrame, SessionConfig};
 use futures::StreamExt;
 
 use crate::bind::{register_schemas, register_view};
@@ -82,7 +82,7 @@ impl Scan {
             if let Some(table) = name.strip_prefix("next.").filter(|table| self.is_small(table)) {
                 // Read by several plans, and worked out once.
                 let name = TableReference::parse_str(name);
-                let rows = context.table(name.clone()).await?.collect().await?;
+                let rows = worked_out(context.table(name.clone()).await?).await?;
                 let schema = rows.first().map_or_else(|| self.layouts[table].schema.clone(), RecordBatch::schema);
                 context.deregister_table(name.clone())?;
                 context.register_table(name, Arc::new(MemTable::try_new(schema, vec![rows.clone()])?))?;
@@ -112,6 +112,13 @@ impl Scan {
             .get(table)
             .is_some_and(|layout| layout.lattices.iter().any(|(_, lattice)| *lattice == Lattice::Bottom))
     }
+}
+
+/// The rows of a table of few groups with much in each: to shuffle groups by their keys would copy all that is in them.
+async fn worked_out(table: DataFrame) -> Result<Vec<RecordBatch>> {
+    let (mut state, plan) = table.into_parts();
+    state.config_mut().options_mut().optimizer.repartition_aggregations = false;
+    DataFrame::new(state, plan).collect().await
 }
 
 /// Up to this a join's smaller side is built by one thread, for all.

@@ -34,7 +34,7 @@ pub(crate) struct Bottom {
 const ROOM: usize = 64;
 
 impl Bottom {
-    fn new(most: u64) -> Bottom {
+    pub(crate) fn new(most: u64) -> Bottom {
         Bottom { most, least: Vec::new(), edge: if most == 0 { 0 } else { u64::MAX }, room: ROOM }
     }
 
@@ -57,7 +57,7 @@ impl Bottom {
     }
 
     /// To be settled before it is read.
-    fn insert(&mut self, hash: u64) {
+    pub(crate) fn insert(&mut self, hash: u64) {
         if hash > self.edge {
             return;
         }
@@ -67,7 +67,7 @@ impl Bottom {
         }
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         // Stable, for most of it is in order.
         self.least.sort();
         self.least.dedup();
@@ -89,6 +89,11 @@ impl Bottom {
     /// The hashes, ascending.
     pub(crate) fn hashes(&self) -> impl Iterator<Item = u64> {
         self.least.iter().copied()
+    }
+
+    /// As [`Bottom::hashes`], and nothing of it stays.
+    pub(crate) fn into_hashes(self) -> Vec<u64> {
+        self.least
     }
 
     /// How many there are.
@@ -211,9 +216,11 @@ impl GroupsAccumulator for Bottoms {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let mut sets = emit_to.take_needed(&mut self.0);
-        sets.iter_mut().for_each(Bottom::settle);
-        Ok(Arc::new(BinaryArray::from_iter_values(sets.iter().map(Bottom::encode))))
+        let sets = emit_to.take_needed(&mut self.0).into_iter().map(|mut set| {
+            set.settle();
+            set.encode()
+        });
+        Ok(Arc::new(BinaryArray::from_iter_values(sets)))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {

@@ -7,18 +7,20 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
 use crate::grouped::{Grouped, wanted};
+use crate::hash_sets::HashSets;
 use crate::ids;
 use crate::lattice::{self, Detail};
 use crate::one_group::{Groups, OneGroup};
+use crate::parts::Parts;
 use crate::sketch::Sketch;
 
 /// `id_set(id)`: the distinct ids of a group; nulls are none. Sketched where `approximate`; where nobody merges the
@@ -98,7 +100,16 @@ impl AggregateUDFImpl for IdSetFunction {
         Ok(DataType::Binary)
     }
 
-    fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+    /// One value of each group: what the accumulators below say of themselves.
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let kind = if self.keeps_hashes(args.input_fields) { DataType::BinaryView } else { DataType::Binary };
+        Ok(vec![Arc::new(Field::new(format!("{}[ids]", args.name), kind, true))])
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if self.keeps_hashes(args.expr_fields) {
+            return Ok(Box::new(OneGroup(HashSets::new(self.detail))));
+        }
         Ok(Box::new(OneGroup(IdSets::new(self.approximate, self.detail))))
     }
 
@@ -106,8 +117,18 @@ impl AggregateUDFImpl for IdSetFunction {
         true
     }
 
-    fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.keeps_hashes(args.expr_fields) {
+            return Ok(Box::new(HashSets::new(self.detail)));
+        }
         Ok(Box::new(IdSets::new(self.approximate, self.detail)))
+    }
+}
+
+impl IdSetFunction {
+    /// Whether ids are numbers that may stay as they are until they are counted.
+    fn keeps_hashes(&self, ids: &[FieldRef]) -> bool {
+        !self.approximate && matches!(ids, [id] if *id.data_type() == DataType::UInt64)
     }
 }
 
@@ -117,11 +138,8 @@ struct IdSets {
     approximate: bool,
     detail: Detail,
     ids: Grouped<u128>,
-    /// Sets of ids to unite with those: which of `parts`, and which of its rows.
-    sets: Grouped<(u32, u32)>,
-    parts: Vec<ArrayRef>,
-    /// Bytes of those.
-    held: usize,
+    /// Sets of ids to unite with those.
+    parts: Parts,
     /// Where approximate, of groups with many ids; with their ids and sets they are the whole.
     sketches: BTreeMap<u32, Sketch>,
     /// So many ids are too many to keep where a sketch would do.
@@ -131,13 +149,12 @@ struct IdSets {
 
 /// Ids of a group that take as much room as its sketch, and ids of all groups that are worth a look at.
 const SKETCHED: usize = 256;
-const LOOKED_AT: usize = 1 << 20;
+const LOOKED_AT: usize = 1 << 16;
 
 impl IdSets {
     fn new(approximate: bool, detail: Detail) -> IdSets {
-        let (ids, sets, parts) = (Grouped::new(), Grouped::new(), Vec::new());
-        let sketches = BTreeMap::new();
-        IdSets { approximate, detail, ids, sets, parts, held: 0, sketches, full: LOOKED_AT, groups: 0 }
+        let (ids, parts, sketches) = (Grouped::new(), Parts::new(), BTreeMap::new());
+        IdSets { approximate, detail, ids, parts, sketches, full: LOOKED_AT, groups: 0 }
     }
 
     fn emit(&mut self, emit_to: EmitTo, detail: Detail) -> Result<ArrayRef> {
@@ -146,7 +163,7 @@ impl IdSets {
             EmitTo::First(n) => n,
         };
         let (starts, ids) = self.ids.take(emitted, self.groups);
-        let (set_starts, sets) = self.sets.take(emitted, self.groups);
+        let parts = self.parts.take(emitted, self.groups);
         self.groups -= emitted;
         let later = self.sketches.split_off(&(emitted as u32));
         let later = later.into_iter().map(|(group, sketch)| (group - emitted as u32, sketch)).collect();
@@ -159,8 +176,8 @@ impl IdSets {
             let mut sketch = sketches.remove(&(group as u32));
             of_group.clear();
             of_group.extend_from_slice(&ids[starts[group] as usize..starts[group + 1] as usize]);
-            for (part, row) in &sets[set_starts[group] as usize..set_starts[group + 1] as usize] {
-                let set = self.parts[*part as usize].as_binary::<i32>().value(*row as usize);
+            for (values, row) in parts.of(group) {
+                let set = values.as_binary::<i32>().value(row);
                 if Sketch::is_sketch(set) {
                     sketched(&mut sketch)?.merge(set)?;
                 } else {
@@ -169,9 +186,6 @@ impl IdSets {
             }
             self.append(distinct(&mut of_group), sketch, detail, &mut bytes)?;
             offsets.push(i32::try_from(bytes.len()).map_err(|_| too_many())?);
-        }
-        if self.groups == 0 {
-            (self.parts, self.held) = (Vec::new(), 0);
         }
         Ok(Arc::new(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), bytes.into(), None)?))
     }
@@ -257,11 +271,8 @@ impl GroupsAccumulator for IdSets {
 
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.groups = total;
-        let part = self.parts.len() as u32;
-        groups.iter().zip(0u32..).for_each(|(group, row)| self.sets.push(*group, (part, row)));
         let offsets = values[0].as_binary::<i32>().value_offsets();
-        self.held += (offsets[groups.len()] - offsets[0]) as usize;
-        self.parts.push(values[0].clone());
+        self.parts.push(&values[0], groups, (offsets[groups.len()] - offsets[0]) as usize);
         Ok(())
     }
 
@@ -287,7 +298,7 @@ impl GroupsAccumulator for IdSets {
 
     fn size(&self) -> usize {
         let sketches: usize = self.sketches.values().map(Sketch::bytes).sum();
-        self.ids.bytes() + self.sets.bytes() + self.held + sketches
+        self.ids.bytes() + self.parts.bytes() + sketches
     }
 }
 

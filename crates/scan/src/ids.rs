@@ -108,6 +108,11 @@ fn broken(len: usize) -> DataFusionError {
     DataFusionError::Execution(format!("{len} bytes are no id set: only id_set(...) makes one"))
 }
 
+/// The id that a number stands for.
+pub(crate) fn of_number(number: u64) -> u128 {
+    XxHash3_128::oneshot(&number.to_le_bytes())
+}
+
 /// Ids of a column, `None` where it is null. Text and integers may be ids.
 pub(crate) fn hash_column(column: &ArrayRef, mut each: impl FnMut(usize, u128)) -> Result<()> {
     fn all<T: AsRef<[u8]>>(values: impl Iterator<Item = Option<T>>, mut each: impl FnMut(usize, u128)) {
