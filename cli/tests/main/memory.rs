@@ -1,9 +1,6 @@
 //! Memory: hours that are larger than its limit have other plans, sorted on disk, and the same files; a sample holds what
 //! its rules ask for, however much it is drawn from.
 
-use std::io::Read;
-use std::process::Stdio;
-
 use super::workdir::{Workdir, walk};
 
 #[test]
@@ -45,8 +42,12 @@ fn hours_larger_than_memory_give_the_same_files() {
 
 /// The most memory that a run held, bytes: as the kernel says at its end, where the run waits for somebody to read its
 /// report, which no pipe takes whole.
+#[cfg(target_os = "linux")]
 fn peak(dir: &Workdir, words: &str) -> u64 {
-    let mut run = dir.command(&format!("{words} --threads 2 --json")).stderr(Stdio::null()).spawn().unwrap();
+    use std::io::Read;
+
+    let mut run = dir.command(&format!("{words} --threads 2 --json"));
+    let mut run = run.stderr(std::process::Stdio::null()).spawn().unwrap();
     let mut report = run.stdout.take().unwrap();
     let mut text = vec![0];
     report.read_exact(&mut text).unwrap();
@@ -68,10 +69,11 @@ fn a_sample_of_more_rows_takes_no_more_memory() {
         peak(&dir, &format!("stratify --in raw/impressions --rules rules.toml --out {out} {flags}"))
     };
     let few = "--from 2026-11-20T00 --to 2026-11-20T04";
-    let more_rows = 16 * 200_000;
-    for (out, counts, bytes_a_row) in [("exact", "", 32), ("approx", "--approx", 8)] {
+    // Sixteen bytes for each row of the other hours; pages that an output held on to took forty.
+    let allowed = 16 * 16 * 200_000;
+    for (out, counts) in [("exact", ""), ("approx", "--approx")] {
         let (few, all) = (sample(&format!("{out}-few"), &format!("{counts} {few}")), sample(out, counts));
         let more = all.saturating_sub(few);
-        assert!(more < bytes_a_row * more_rows, "{out}: {few} bytes of four hours, and {more} more of all");
+        assert!(more < allowed, "{out}: {few} bytes of four hours, and {more} more of all");
     }
 }
