@@ -78,7 +78,7 @@ impl Output {
 
     /// Of rows in the order of keys those that are the greatest of their group.
     fn greatest_of_groups(&self, rows: &[RecordBatch], order: Order) -> Result<Order> {
-        if self.group == self.key.len() {
+        if self.group == self.key.len() || self.greatest.is_empty() {
             return Ok(order);
         }
         let rank = encode(rows, &self.greatest)?;
