@@ -13,7 +13,6 @@ use journal::Sum;
 use runner::{Cut, Job, Manifest, Merged, Range, Report, SideInput, batch, extent, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
-use crate::allocator;
 use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::open::{Opened, open};
@@ -89,7 +88,6 @@ impl Plan {
 
 /// Runs a plan to its end.
 pub async fn launch(plan: Plan) -> Result<ExitCode> {
-    allocator::tune(plan.flags.limits());
     if plan.flags.out.as_os_str().is_empty() {
         return Err(Usage("nothing says where the output goes: write --out DIR".to_owned()).into());
     }

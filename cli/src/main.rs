@@ -30,7 +30,7 @@ mod words;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Batch and stream ETL for event data: one function, two runners, and a proof that they agree.
 #[derive(Parser)]
@@ -79,7 +79,11 @@ enum Command {
 
 fn main() -> ExitCode {
     exit::quiet_on_closed_pipes();
-    let cli = Cli::parse();
+    let words = Cli::command().get_matches();
+    if let Some((_, command)) = words.subcommand() {
+        allocator::tune(command);
+    }
+    let cli = Cli::from_arg_matches(&words).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&anyhow::Error::new(error).context("start the runtime")),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::Args;
+use connector::HOUR_US;
 use runner::Merged;
 use scan::Literal;
 
@@ -22,7 +23,7 @@ use crate::words::{location, microseconds};
   rescan merge us/joined-full eu/joined-full --type inner --out joined
   rescan merge us/requests eu/requests --out requests
 
-Merging in any order, any grouping, or again, gives the same rows. What comes of events in different regions, a play here
+Merging in any order, any grouping, or again, gives the same rows, as long as --type is that of the regions. What comes of events in different regions, a play here
 and its impression there, needs what the command read:
 
   archives            whatever comes of their events is then joined, counted or attributed over them together
@@ -32,7 +33,7 @@ and its impression there, needs what the command read:
 
 Other outputs do not hold what their command read, and are united by key; nothing that comes of events in different
 regions is found. A row that two regions have must be the same in both: where it is not, merge stops with exit code 65
-and names it. So it is for join --type inner and semi, attribute, attribute --tuples and scripts of your own. A play that
+and names it; hours without such rows may be merged by then. So it is for join --type inner and semi, attribute, attribute --tuples and scripts of your own. A play that
 attribute credits to nobody in one region and to impressions in another is what the other says.
 
 Not merged, for the result would be wrong (exit code 2): join --type left, right and anti, counts without their sets,
@@ -98,7 +99,7 @@ impl Merge {
             command: "merge".to_owned(),
             regions: rest.into_iter().map(|uri| ("events".to_owned(), uri)).collect(),
             columns: BTreeMap::from([("event_id".to_owned(), vec![id]), ("ts".to_owned(), vec![time.clone()])]),
-            params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(self.dedup.unwrap_or(3_600_000_000)))]),
+            params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(self.dedup.unwrap_or(HOUR_US)))]),
             // The union of regions is what one region would have read: f is that of ingest.
             ..Plan::of("ingest", &["events"], time, self.run)?
         })

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
-use connector::{Location, SourceError, Success, list};
+use connector::{HourFiles, Location, SourceError, Success, list};
 use journal::Sum;
 use runner::{Made, Merged};
-use scan::{Held, Literal};
+use scan::{Held, Literal, Script};
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
@@ -20,10 +20,14 @@ use crate::sql::script;
 /// [`Usage`] for outputs of several, or of those that do not say of which.
 pub async fn outputs(roots: &[Location], flags: &RunFlags) -> Result<Option<Merged>> {
     let mut first: Option<(&Location, Option<Made>)> = None;
-    let mut schema = None;
+    let bounds = flags.bounds()?;
+    // The columns, and whether they are those of the hours asked for.
+    let (mut schema, mut of_range) = (None, false);
     for root in roots {
         let hours = list(root, ..).await?;
-        let Some(success) = hours.range(flags.bounds()?).find_map(|(_, hour)| hour.success.as_ref()) else { continue };
+        let asked = || hours.range(bounds).map(|(_, hour)| hour);
+        // What a root is, hours tell that nobody asked for too: those that are asked for may be still to come.
+        let Some(success) = asked().chain(hours.values()).find_map(|hour| hour.success.as_ref()) else { continue };
         let made = made(root, success)?;
         if let Some((other, known)) = first.as_ref().filter(|(_, known)| *known != made) {
             let said = |made: &Option<Made>| made.as_ref().map_or_else(|| "an archive".to_owned(), Made::to_string);
@@ -31,20 +35,23 @@ pub async fn outputs(roots: &[Location], flags: &RunFlags) -> Result<Option<Merg
             return Err(Usage(format!("{what}: merge outputs of one command line")).into());
         }
         first.get_or_insert((root, made));
-        let files: Vec<_> = hours.into_values().flat_map(|hour| hour.files).collect();
-        if schema.is_none() && !files.is_empty() {
-            schema = Some(connector::schema_of(root, &files).await?);
+        let in_range = asked().any(|hour| !hour.files.is_empty());
+        let files = |hours: &HourFiles| hours.files.clone();
+        let files: Vec<_> =
+            if in_range { asked().flat_map(files).collect() } else { hours.values().flat_map(files).collect() };
+        if !files.is_empty() && (schema.is_none() || in_range && !of_range) {
+            (schema, of_range) = (Some(connector::schema_of(root, &files).await?), in_range);
         }
     }
     let Some(made) = first.and_then(|(_, made)| made) else { return Ok(None) };
     let schema = schema.ok_or_else(|| SourceError::Missing(format!("no output of {} has a row", made.script)))?;
-    Ok(Some(Merged { held: held(&made, &schema)?, made, schema }))
+    Ok(Some(Merged { held: held(&made)?, made, schema }))
 }
 
 /// Of which f an output is; none for an archive, whatever gave its rows.
 fn made(root: &Location, success: &Success) -> Result<Option<Made>> {
     match Made::read(success) {
-        Some(made) if made.script == "ingest" => Ok(None),
+        Some(made) if made.script == "ingest" && made.text == text_of(&script("ingest")?) => Ok(None),
         Some(made) => Ok(Some(made)),
         None if ["ingest", "merge"].contains(&success.command.as_str()) => Ok(None),
         None => {
@@ -55,10 +62,10 @@ fn made(root: &Location, success: &Success) -> Result<Option<Made>> {
 }
 
 /// What the rows of an output hold.
-fn held(made: &Made, schema: &SchemaRef) -> Result<Held> {
+fn held(made: &Made) -> Result<Held> {
     let refused = |what: &str| Err(Usage(what.to_owned()).into());
     if let Ok(own) = script(&made.script)
-        && Sum::of(own.text.as_bytes()).checksum != made.text
+        && text_of(&own) != made.text
     {
         let what = "is of another version of its script: run it again, or give a script of your own another name";
         return Err(Usage(format!("{} {what}", made.script)).into());
@@ -74,7 +81,7 @@ fn held(made: &Made, schema: &SchemaRef) -> Result<Held> {
                  joins of --type full into one of --type {kind}, or the archives"
             )),
         },
-        "aggregate" if schema.field_with_name("impression_requests").is_err() => refused(
+        "aggregate" if columns("impression_requests").is_empty() => refused(
             "counts do not add up, as a request may be in several regions: run aggregate with --sets, or merge the archives",
         ),
         "aggregate" => {
@@ -89,6 +96,10 @@ fn held(made: &Made, schema: &SchemaRef) -> Result<Held> {
         "stratify" => refused("of samples no sample of all can be drawn: merge the archives, and draw again"),
         _ => Ok(Held::Rows),
     }
+}
+
+fn text_of(script: &Script) -> String {
+    Sum::of(script.text.as_bytes()).checksum
 }
 
 fn kind(made: &Made) -> &str {

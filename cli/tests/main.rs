@@ -22,6 +22,7 @@ mod main {
     #[path = "../../../crates/connector/tests/main/s3.rs"]
     mod s3;
     mod side;
+    mod side_by_side;
     mod stratify;
     mod tuples;
     mod workdir;

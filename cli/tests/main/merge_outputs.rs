@@ -74,24 +74,30 @@ fn full_joins_of_regions_make_every_join_of_all_events() {
     dir.ok("merge region-0/full region-1/full stream/full --out streamed");
     assert!(dir.parts("streamed") == dir.parts("full"));
     dir.ok(&format!("merge {regions} --hour 2016-11-07T01 --out hour"));
-    assert!(dir.parts("hour").iter().all(|(part, bytes)| dir.parts("full")[part] == *bytes));
+    let hour: Vec<_> = dir.parts("full").into_iter().filter(|(part, _)| part.contains("hr=01")).collect();
+    assert!(hour.len() == 1 && dir.parts("hour").into_iter().collect::<Vec<_>>() == hour);
+    // What is not there yet may come.
+    for hour in ["2016-11-08T01", "2016-11-07T01"] {
+        let early = dir.run(&format!("merge {regions} --type inner --hour {hour} --out early-{hour}"));
+        assert_eq!(early.code, Some(if hour == "2016-11-08T01" { 66 } else { 0 }), "{}", early.err);
+    }
 }
 
 #[test]
 fn a_pair_of_the_next_hour_tells_of_an_impression_of_this_one() {
     let dir = Workdir::new();
     dir.write("schema", "event_id text\nts timestamp\nrequest_id text\n");
-    let region = |region: &str, plays: &[(&str, &str)]| {
-        let impression = r#"{"event_id":"i1","ts":"2016-11-07T00:50:00Z","request_id":"q1"}"#;
-        dir.write(&format!("{region}-impressions.jsonl"), format!("{impression}\n"));
+    let region = |region: &str, impression: &str, plays: &[(&str, &str)]| {
+        dir.write(&format!("{region}-impressions.jsonl"), impression);
         let play =
             |(id, ts): &(&str, &str)| format!("{{\"event_id\":\"{id}\",\"ts\":\"{ts}\",\"request_id\":\"q1\"}}\n");
         dir.write(&format!("{region}-plays.jsonl"), plays.iter().map(play).collect::<String>());
         let inputs = format!("--in impressions={region}-impressions.jsonl --in plays={region}-plays.jsonl");
         dir.ok(&format!("join --type full --schema schema {inputs} --out {region}"));
     };
-    region("us", &[("p1", "2016-11-07T02:40:00Z")]);
-    region("eu", &[("p2", "2016-11-07T01:10:00Z")]);
+    let impression = "{\"event_id\":\"i1\",\"ts\":\"2016-11-07T00:50:00Z\",\"request_id\":\"q1\"}\n";
+    region("us", impression, &[("p1", "2016-11-07T02:40:00Z")]);
+    region("eu", "", &[("p2", "2016-11-07T01:10:00Z")]);
     // The hour alone: run with its neighbour, it would see that anyway.
     dir.ok("merge us eu --hour 2016-11-07T01 --out all");
     let rows: Vec<(Value, Value)> =
@@ -113,6 +119,12 @@ fn counts_with_their_sets_are_those_of_all_events() {
     }
     run_regions(&dir, "aggregate", "bare");
     refused(&dir, "region-0/bare region-1/bare", 2, "--sets");
+    // Sets in one hour do not help another.
+    for region in ["region-0", "region-1"] {
+        let inputs = format!("--in impressions={region}/impressions --in plays={region}/plays");
+        dir.ok(&format!("aggregate --sets {inputs} --hour 2016-11-07T00 --force --out {region}/bare"));
+    }
+    refused(&dir, "region-0/bare region-1/bare --hour 2016-11-07T01", 2, "--sets");
 }
 
 #[test]
@@ -130,6 +142,8 @@ fn what_does_not_hold_its_input_is_united() {
         run(&dir, command, "whole", &format!("whole/{out}"));
         merged(&dir, out);
         assert!(dir.rows(out) == dir.rows(&format!("whole/{out}")), "{out}");
+        let said = dir.ok(&format!("merge region-0/{out} region-1/{out} --out said-{out}")).err;
+        assert_eq!(said.matches("each row is what one region knows").count(), 1, "{said}");
     }
     // A script of a user, with a column that says where rows came from.
     let script = dir.ok("sql ingest").out.replace("'key (event_id, ts)", "'key (ts, event_id)");

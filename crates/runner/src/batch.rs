@@ -43,7 +43,7 @@ pub async fn batch(
     for (name, root) in inputs {
         listed.push(Listed::new(Reach::of(&job, &name)?, root, range, job.sampling.is_some()).await?);
     }
-    job.merged.iter().try_for_each(|merged| merged.check(&listed))?;
+    job.merged.iter().try_for_each(|merged| merged.check(&listed, range.allow_incomplete))?;
     let listed = Arc::new(listed);
     let joint = job.sampling.is_some();
     let mut draw = if joint { Some(Draw::open(&job)?) } else { None };
@@ -74,9 +74,9 @@ pub async fn batch(
     Ok(report)
 }
 
-/// The plans of a run, how many of them run side by side, and what each may take. Plans that share the memory run with
-/// a thread each: they meet nobody, so all threads are busy from the first hour to the last. Where there are too few, or
-/// they are too large, each has the whole machine.
+/// The plans of a run, how many of them run side by side, and what each may take. Plans that meet nobody keep all
+/// threads busy from the first hour to the last. Those that are too large for that, or reach so far that many hours are
+/// in each, have the whole machine one after another.
 fn planned(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> (Vec<Vec<Hour>>, usize, Limits) {
     let Limits { threads, memory } = job.limits;
     if job.sampling.is_some() {
@@ -85,16 +85,26 @@ fn planned(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> (Vec<Vec<Hour>>, u
     }
     let share = Limits { threads: 1, memory: memory.map(|memory| memory / threads.max(1)) };
     let shared = plans(listed, share, hours.clone());
-    if shared.len() >= threads && shared.iter().all(|plan| fits(listed, share, plan[0], plan[plan.len() - 1])) {
-        return (shared, threads, share);
+    let fit = shared.iter().all(|plan| fits(listed, share, plan[0], plan[plan.len() - 1]));
+    // Nobody knows how much comes of sets that are unfolded again.
+    let known = memory.is_none() || job.merged.is_none();
+    if fit && known && hours_a_plan(listed) <= HOURS_A_PLAN {
+        let side_by_side = threads.min(shared.len()).max(1);
+        let memory = memory.map(|memory| memory / side_by_side);
+        return (shared, side_by_side, Limits { threads: (threads / side_by_side).max(1), memory });
     }
     (plans(listed, job.limits, hours), 1, job.limits)
 }
 
+/// One where no hour needs those around it.
+fn hours_a_plan(listed: &[Listed]) -> usize {
+    let around = listed.iter().map(|listed| listed.input.before.saturating_add(listed.input.after)).max().unwrap_or(0);
+    if around == 0 { 1 } else { HOURS_A_PLAN.max(around.div_euclid(HOUR_US) as usize) }
+}
+
 /// Cuts hours into plans: neighbours go together, as far as memory allows, where f reaches around them.
 fn plans(listed: &[Listed], limits: Limits, hours: Vec<Hour>) -> Vec<Vec<Hour>> {
-    let around = listed.iter().map(|listed| listed.input.before.saturating_add(listed.input.after)).max().unwrap_or(0);
-    let most = if around == 0 { 1 } else { HOURS_A_PLAN.max(around.div_euclid(HOUR_US) as usize) };
+    let most = hours_a_plan(listed);
     let mut plans: Vec<Vec<Hour>> = Vec::new();
     for hour in hours {
         match plans.last_mut() {

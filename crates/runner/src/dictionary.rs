@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicr
 const LOOKED_AT: usize = 4096;
 
 /// Whether the values of a column of a piece of a file, which tell for all of it, hardly repeat. A short column may have
-/// its dictionary, and so may one of another type than those that events have.
+/// its dictionary, and so may one that is neither text, time, nor a number of 64 bits.
 pub(crate) fn hardly_repeats(piece: &RecordBatch, column: usize) -> bool {
     let column = piece.column(column);
     if column.len() < LOOKED_AT {

@@ -74,10 +74,11 @@ impl Output {
         let time =
             rows.column_by_name("_time").and_then(|time| array_value_to_string(time, row).ok()).unwrap_or_default();
         DataFusionError::Execution(format!(
-            "hour {}, {}: regions differ, and their outputs cannot tell which is right: {}; merge the archives and run \
-             the command again",
+            "hour {}, {}: {}, and outputs cannot tell which is right: {}; merge the archives and run the command again",
             time.get(..13).unwrap_or_default(),
             told(&self.key[..self.group], row),
+            // What is worked out again is of no region.
+            if sides[0].0.0.is_empty() { "an event is there with two contents" } else { "regions differ" },
             says.join(", but ")
         ))
     }

@@ -21,6 +21,8 @@ use crate::parts::Parts;
 pub(crate) struct HashSets {
     detail: Detail,
     sets: Vec<Bottom>,
+    /// Bytes on the heap of all sets: asked for after every batch, and groups may be millions.
+    held: usize,
     parts: Parts,
     groups: usize,
 }
@@ -30,7 +32,7 @@ const APART: usize = 1 << 12;
 
 impl HashSets {
     pub(crate) fn new(detail: Detail) -> HashSets {
-        HashSets { detail, sets: Vec::new(), parts: Parts::new(), groups: 0 }
+        HashSets { detail, sets: Vec::new(), held: 0, parts: Parts::new(), groups: 0 }
     }
 
     fn grow(&mut self, total: usize) {
@@ -42,6 +44,7 @@ impl HashSets {
     fn emit(&mut self, emit_to: EmitTo, mut each: impl FnMut(Bottom) -> Result<()>) -> Result<()> {
         self.grow(self.groups);
         let sets = emit_to.take_needed(&mut self.sets);
+        self.held -= sets.iter().map(Bottom::bytes).sum::<usize>();
         let parts = self.parts.take(sets.len(), self.groups);
         self.groups -= sets.len();
         for (group, mut set) in sets.into_iter().enumerate() {
@@ -68,7 +71,10 @@ impl GroupsAccumulator for HashSets {
         let (hashes, wanted) = (values[0].as_primitive::<UInt64Type>(), wanted(filter));
         for (row, group) in groups.iter().enumerate() {
             if wanted(row) && hashes.is_valid(row) {
-                self.sets[*group].insert(hashes.value(row));
+                let set = &mut self.sets[*group];
+                self.held -= set.bytes();
+                set.insert(hashes.value(row));
+                self.held += set.bytes();
             }
         }
         Ok(())
@@ -121,8 +127,7 @@ impl GroupsAccumulator for HashSets {
     }
 
     fn size(&self) -> usize {
-        let sets: usize = self.sets.iter().map(|set| size_of::<Bottom>() + set.bytes()).sum();
-        sets + self.parts.bytes()
+        self.sets.capacity() * size_of::<Bottom>() + self.held + self.parts.bytes()
     }
 }
 
