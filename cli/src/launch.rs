@@ -217,6 +217,8 @@ async fn everywhere(plan: &Plan, roots: BTreeMap<String, Location>) -> Result<Ve
     }
     if !plan.regions.is_empty() {
         one_kind(&all).await?;
+        // In whatever order they were named, an hour of them is made of the same.
+        all.sort_by_key(|(_, root)| root.to_string());
     }
     Ok(all)
 }

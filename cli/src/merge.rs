@@ -31,6 +31,9 @@ and its impression there, needs what the command read:
                       an hour and those around it are in memory for that
   aggregate --sets    holds the request ids: they are counted again, each once, and the counts are those of all regions
 
+A merged archive that is replayed takes sources of one name as one, with one watermark: more of it is late than of the
+regions, unless --watermark-delay covers how far they are apart, or their files or topics have other names.
+
 Other outputs do not hold what their command read, and are united by key; nothing that comes of events in different
 regions is found. A row that two regions have must be the same in both: where it is not, merge stops with exit code 65
 and names it; hours without such rows may be merged by then. So it is for join --type inner and semi, attribute, attribute --tuples and scripts of your own. A play that

@@ -62,6 +62,10 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
         let what = "leave out --follow and run it again as hours appear, or follow what ingest follows, files or Kafka";
         return Err(Usage(format!("--follow cannot follow {uri}, hours that are sealed one by one: {what}")).into());
     }
+    if archives.is_empty() && (plan.flags.replay || plan.flags.range()? != (None, None)) {
+        let what = "--replay and a range of hours are for directories of dt=/hr=, and no input is one";
+        return Err(Usage(format!("{what}: leave them out, or ingest first")).into());
+    }
     let streamed = plan.flags.replay || plan.flags.follow || archives.len() < plan.inputs.len();
     if !streamed && plan.filter.is_none() && plan.select.is_none() {
         return match &plan.merged {

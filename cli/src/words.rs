@@ -41,7 +41,9 @@ pub fn bytes(text: &str) -> Result<usize, String> {
         _ => return Err("write bytes as 500M or 2G".to_owned()),
     };
     let number: usize = number.parse().map_err(|_| "write bytes as 500M or 2G".to_owned())?;
-    number.checked_shl(shift).filter(|bytes| bytes >> shift == number).ok_or_else(|| "too large".to_owned())
+    let bytes = number.checked_shl(shift).filter(|bytes| bytes >> shift == number).ok_or("too large")?;
+    // With next to nothing the engine may wait for ever for memory that nobody will give back.
+    if bytes < 1 << 20 { Err("write at least 1M".to_owned()) } else { Ok(bytes) }
 }
 
 /// A directory on this machine.
@@ -130,7 +132,8 @@ mod tests {
         assert!(microseconds("99999999999999y").is_err());
         assert_eq!(bytes("64M"), Ok(64 << 20));
         assert_eq!(bytes("2GiB"), Ok(2 << 30));
-        assert_eq!(bytes("17"), Ok(17));
+        assert_eq!(bytes("1048576"), Ok(1 << 20));
+        assert!(bytes("0").is_err() && bytes("1023K").is_err());
         assert!(bytes("many").is_err());
         assert!(bytes("99999999999G").is_err());
     }

@@ -40,7 +40,14 @@ fn part(dir: &Workdir, hour: &str) -> PathBuf {
 #[test]
 fn usage() {
     let dir = demo();
-    for flag in ["--within soon", "--hour 2016-11-07T24", "--max-rows few", "--colour red", "--memory-limit lots"] {
+    for flag in [
+        "--within soon",
+        "--hour 2016-11-07T24",
+        "--max-rows few",
+        "--colour red",
+        "--memory-limit lots",
+        "--memory-limit 0",
+    ] {
         let ran = dir.run(&format!("{JOIN} {flag}"));
         assert_eq!(ran.code, Some(2), "{flag}: {}", ran.err);
         assert!(ran.err.starts_with("error: ") && ran.err.contains(flag.split(' ').next().unwrap()), "{}", ran.err);
@@ -55,6 +62,9 @@ fn usage() {
     }
     failed(&dir.run(&format!("{JOIN} --follow")), 2, &["--follow", "archive/impressions", "run it again"]);
     failed(&dir.run(&JOIN.replace("archive/plays", "ftp://host/plays")), 2, &["ftp://host/plays"]);
+    for flag in ["--replay", "--hour 2016-11-07T01", "--from 2016-11-07T01"] {
+        failed(&dir.run(&format!("{STREAM} {flag}")), 2, &["--replay and a range of hours", "ingest first"]);
+    }
     failed(&dir.run("inspect ftp://host/plays"), 2, &["ftp://host/plays"]);
     let hours = dir.run(&format!("{JOIN} --from 2016-11-07T02 --to 2016-11-07T02"));
     failed(&hours, 2, &["--from 2016-11-07T02 is not before --to 2016-11-07T02"]);
