@@ -12,7 +12,7 @@ use runner::TimePolicy;
 use scan::Limits;
 
 use crate::exit::Usage;
-use crate::words::{bytes, directory, microseconds, pair};
+use crate::words::{bytes, directory, microseconds, named, pair};
 
 /// Where rows come from and go to, which hours, and how time is told.
 #[derive(Args, Debug)]
@@ -93,7 +93,7 @@ pub struct RunFlags {
     #[arg(long, value_name = "N", env = "RESCAN_THREADS", help_heading = "Machine")]
     pub threads: Option<usize>,
     /// Memory before operators spill, as 500M or 2G
-    #[arg(long, value_name = "BYTES", value_parser = bytes, env = "RESCAN_MEMORY_LIMIT", help_heading = "Machine")]
+    #[arg(long, value_name = "BYTES", value_parser = memory, env = "RESCAN_MEMORY_LIMIT", help_heading = "Machine")]
     pub memory_limit: Option<usize>,
     #[command(flatten)]
     pub show: ShowFlags,
@@ -138,11 +138,10 @@ pub enum ProgressKind {
 impl RunFlags {
     /// The inputs by name; one URI without a name stands for the one input there is.
     pub fn named(&self, names: &[&str]) -> Result<BTreeMap<String, String>> {
-        let mut named = BTreeMap::new();
+        let mut uris = BTreeMap::new();
         for input in &self.inputs {
-            let (name, uri) = match (input.split_once('='), names) {
-                (Some((name, uri)), _) if !name.contains('/') => (name, uri),
-                (_, [name]) => (*name, input.as_str()),
+            let (name, uri) = match (named(input), names) {
+                ((Some(name), uri), _) | ((None, uri), &[name]) => (name, uri),
                 _ => {
                     return Err(Usage(format!(
                         "--in {input} has no name: write --in {}=URI",
@@ -154,13 +153,13 @@ impl RunFlags {
             if !names.is_empty() && !names.contains(&name) {
                 return Err(Usage(format!("there is no input {name}: {} are", names.join(", "))).into());
             }
-            if named.insert(name.to_owned(), uri.to_owned()).is_some() {
+            if uris.insert(name.to_owned(), uri.to_owned()).is_some() {
                 return Err(Usage(format!("--in {name} is there twice")).into());
             }
         }
-        match names.iter().find(|name| !named.contains_key(**name)) {
+        match names.iter().find(|name| !uris.contains_key(**name)) {
             Some(missing) => Err(Usage(format!("input {missing} is missing: write --in {missing}=URI")).into()),
-            None => Ok(named),
+            None => Ok(uris),
         }
     }
 
@@ -216,4 +215,10 @@ impl RunFlags {
             .find(|given| for_input(given))
             .map(|given| given.split_once('=').map_or(given.as_str(), |pair| pair.1))
     }
+}
+
+/// With next to nothing the engine may wait for ever for memory that nobody will give back.
+fn memory(text: &str) -> Result<usize, String> {
+    let bytes = bytes(text)?;
+    if bytes < 1 << 20 { Err("write at least 1M".to_owned()) } else { Ok(bytes) }
 }

@@ -10,6 +10,11 @@ use crate::flags::RunFlags;
 use crate::launch::Plan;
 use crate::words::microseconds;
 
+/// The defaults of `--id`, `--time` and `--dedup`.
+pub const ID: &str = "event_id";
+pub const TIME: &str = "ts";
+pub const DEDUP: &str = "1h";
+
 /// Every event once, in hourly Parquet partitions
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -23,13 +28,13 @@ pub struct Ingest {
     #[command(flatten)]
     run: RunFlags,
     /// The column that identifies an event
-    #[arg(long, value_name = "COLUMN", default_value = "event_id")]
+    #[arg(long, value_name = "COLUMN", default_value = ID)]
     id: String,
     /// The column that says when it happened
-    #[arg(long, value_name = "COLUMN", default_value = "ts")]
+    #[arg(long, value_name = "COLUMN", default_value = TIME)]
     time: String,
     /// A row repeats an event that is at most this much earlier
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds)]
+    #[arg(long, value_name = "TIME", default_value = DEDUP, value_parser = microseconds)]
     dedup: i64,
     /// Which rows to take, as a SQL condition
     #[arg(long = "where", value_name = "SQL")]

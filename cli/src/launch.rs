@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use arrow::datatypes::Schema;
-use connector::{Hour, Location, SourceError};
-use journal::Sum;
-use runner::{Cut, Job, Manifest, Merged, Range, Report, SideInput, batch, extent, stream};
+use connector::{Hour, SourceError};
+use runner::{Cut, Job, Made, Manifest, Merged, Place, Range, Report, SideInput, batch, extent, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::open::{Opened, open};
 use crate::policies::Policies;
+use crate::regions::Region;
 use crate::report_file::ReportFile;
 use crate::sample_report;
 use crate::show::{Show, report};
@@ -33,8 +33,8 @@ pub struct Plan {
     pub columns: BTreeMap<String, Vec<String>>,
     pub params: BTreeMap<String, Literal>,
     pub approximate: bool,
-    /// Where more of an input is, in a batch run: the archives of other regions.
-    pub regions: Vec<(String, String)>,
+    /// What is merged; none where inputs have names.
+    pub regions: Vec<Region>,
     /// What the inputs are, where they are outputs of regions.
     pub merged: Option<Merged>,
     /// SQL for which names of the script stand.
@@ -84,6 +84,11 @@ impl Plan {
             flags,
         }
     }
+
+    /// Where all that it reads is, but side inputs.
+    fn uris(&self) -> impl Iterator<Item = &String> {
+        self.inputs.values().chain(self.regions.iter().map(|region| &region.uri))
+    }
 }
 
 /// Runs a plan to its end.
@@ -117,9 +122,8 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         scan,
     };
     match opened {
-        Opened::Batch(roots, _) => {
-            let roots = everywhere(&plan, roots).await?;
-            let range = range(&plan, &roots).await?;
+        Opened::Batch(places, _) => {
+            let range = range(&plan, &places).await?;
             if plan.flags.show.dry_run {
                 eprintln!(
                     "would run {} for {} up to {}, into {}",
@@ -131,13 +135,9 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
             let mut show = Show::new(&plan.flags.show, &plan.command);
-            let done = batch(Arc::new(job), roots, range, |progress| show.progress(progress)).await?;
+            let done = batch(Arc::new(job), places, range, |progress| show.progress(progress)).await?;
             drop(show);
             finish(&plan, &done).await
-        }
-        Opened::Stream(..) if !plan.regions.is_empty() => {
-            let what = format!("{} are not all directories of dt=/hr=, archives or outputs", uris(&plan));
-            Err(SourceError::Missing(what).into())
         }
         Opened::Stream(feeds, _) => {
             if plan.flags.show.dry_run {
@@ -184,8 +184,7 @@ async fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
 }
 
 fn uris(plan: &Plan) -> String {
-    let regions = plan.regions.iter().map(|(_, uri)| uri);
-    plan.inputs.values().chain(regions).cloned().collect::<Vec<_>>().join(", ")
+    plan.uris().cloned().collect::<Vec<_>>().join(", ")
 }
 
 /// Reading what one writes would never end, or end wrong.
@@ -194,8 +193,7 @@ fn refuse_overlap(plan: &Plan) -> Result<()> {
     // Links followed: an archive has many names.
     let local = |uri: &str| anyhow::Ok(location(uri, &options)?.local_path());
     let Some(out) = local(&plan.flags.out.to_string_lossy())? else { return Ok(()) };
-    let regions = plan.regions.iter().map(|(_, uri)| uri);
-    for uri in plan.inputs.values().chain(regions).filter(|uri| !uri.starts_with("kafka://") && *uri != "-") {
+    for uri in plan.uris().filter(|uri| !uri.starts_with("kafka://") && *uri != "-") {
         let Some(input) = local(uri)? else { continue };
         if input.starts_with(&out) || out.starts_with(&input) && input.is_dir() {
             return Err(Usage(format!(
@@ -208,65 +206,18 @@ fn refuse_overlap(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The places of each input: the first, and the other regions'.
-async fn everywhere(plan: &Plan, roots: BTreeMap<String, Location>) -> Result<Vec<(String, Location)>> {
-    let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
-    let mut all: Vec<(String, Location)> = roots.into_iter().collect();
-    for (name, uri) in &plan.regions {
-        all.push((name.clone(), location(uri, &options)?));
-    }
-    if !plan.regions.is_empty() {
-        one_kind(&all).await?;
-        // In whatever order they were named, an hour of them is made of the same.
-        all.sort_by_key(|(_, root)| root.to_string());
-    }
-    Ok(all)
-}
-
-/// Regions have hours, and rows of the same columns: what one lacks would be lost, or null.
-async fn one_kind(roots: &[(String, Location)]) -> Result<()> {
-    let mut first: Option<(&Location, Vec<String>)> = None;
-    for (_, root) in roots {
-        let hours = connector::list(root, ..).await?;
-        if hours.is_empty() {
-            let what = format!("{root} has no hours dt=YYYY-MM-DD/hr=HH: it is neither an archive nor an output");
-            return Err(SourceError::Missing(what).into());
-        }
-        let files: Vec<_> = hours.into_values().flat_map(|hour| hour.files).collect();
-        if files.is_empty() {
-            continue;
-        }
-        let schema = connector::schema_of(root, &files).await?;
-        let mut columns = columns(&schema);
-        columns.sort_unstable();
-        match &first {
-            Some((other, known)) if *known != columns => {
-                let only = |a: &[String], b: &[String]| {
-                    a.iter().filter(|column| !b.contains(column)).cloned().collect::<Vec<_>>().join(", ")
-                };
-                let (here, there) = (only(&columns, known), only(known, &columns));
-                let what = format!("{root} and {other} have other columns: here {here}; there {there}");
-                return Err(Usage(what).into());
-            }
-            Some(_) => {}
-            None => first = Some((root, columns)),
-        }
-    }
-    Ok(())
-}
-
 /// The columns, each as its name and type.
-fn columns(schema: &Schema) -> Vec<String> {
+pub fn columns(schema: &Schema) -> Vec<String> {
     schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
 }
 
 /// The hours that were asked for, or all that every input has.
-async fn range(plan: &Plan, roots: &[(String, Location)]) -> Result<Range> {
+async fn range(plan: &Plan, places: &[Place]) -> Result<Range> {
     let (mut from, mut to) = plan.flags.range()?;
     if from.is_none() || to.is_none() {
         let mut whole: Option<(Hour, Hour)> = None;
-        for (_, root) in roots {
-            let Some((first, end)) = extent(root).await? else { continue };
+        for place in places {
+            let Some((first, end)) = extent(&place.root).await? else { continue };
             whole = Some(whole.map_or((first, end), |(from, to)| (from.min(first), to.max(end))));
         }
         let (first, end) = whole.ok_or_else(|| SourceError::Missing(format!("{} have no hours", uris(plan))))?;
@@ -289,7 +240,7 @@ fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> Result<BTreeMap<
     let flags = &plan.flags;
     let mut config = BTreeMap::from([
         ("command".to_owned(), plan.command.clone()),
-        ("script".to_owned(), Sum::of(plan.script.text.as_bytes()).checksum),
+        ("script".to_owned(), Made::text_of(&plan.script)),
         ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("where".to_owned(), plan.filter.clone().unwrap_or_default()),
         ("select".to_owned(), plan.select.clone().unwrap_or_default()),
@@ -301,6 +252,8 @@ fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> Result<BTreeMap<
     config.extend(plan.expressions.iter().map(|(name, texts)| (format!("expression {name}"), texts.join("\n"))));
     // Where a side input is may change, and what it holds will.
     config.extend(sides.iter().map(SideInput::named).map(|(name, keys)| (format!("side {name}"), keys.join(","))));
+    let named = plan.regions.iter().filter_map(|region| Some((region.name.as_ref()?, region.root.to_string())));
+    config.extend(named.map(|(name, root)| (format!("region {name}"), root)));
     if let Some(sampling) = &plan.sampling {
         config.insert("rules".to_owned(), serde_json::json!(sampling.rules).to_string());
         config.insert("relax".to_owned(), sampling.relax.to_string());

@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::Args;
-use connector::HOUR_US;
-use runner::Merged;
+use runner::{Made, Merged};
 use scan::Literal;
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
+use crate::ingest::{DEDUP, ID, TIME};
 use crate::join::Kind;
 use crate::launch::Plan;
-use crate::regions;
-use crate::words::{location, microseconds};
+use crate::regions::{self, Region};
+use crate::sql::script;
+use crate::words::microseconds;
 
 /// The archives or the outputs of several regions as one: every event once, whichever of them have it
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  rescan merge us/impressions eu/impressions asia/impressions --out impressions
+  rescan merge us=us/impressions eu=eu/impressions asia=asia/impressions --out impressions
   rescan merge us/plays eu/plays --out plays --day 2026-11-20
   rescan merge us/joined-full eu/joined-full --type inner --out joined
   rescan merge us/requests eu/requests --out requests
@@ -31,8 +32,9 @@ and its impression there, needs what the command read:
                       an hour and those around it are in memory for that
   aggregate --sets    holds the request ids: they are counted again, each once, and the counts are those of all regions
 
-A merged archive that is replayed takes sources of one name as one, with one watermark: more of it is late than of the
-regions, unless --watermark-delay covers how far they are apart, or their files or topics have other names.
+An archive with a name, us=…, keeps its sources apart from those of the others: its rows are then from us/TOPIC. So a
+merged archive can be replayed, each source with its own watermark. Without names the files or topics of regions have to
+be called differently for that.
 
 Other outputs do not hold what their command read, and are united by key; nothing that comes of events in different
 regions is found. A row that two regions have must be the same in both: where it is not, merge stops with exit code 65
@@ -43,7 +45,7 @@ Not merged, for the result would be wrong (exit code 2): join --type left, right
 samples. Merge the archives instead, and run the command again.")]
 pub struct Merge {
     /// Archives that ingest wrote, or outputs of one command line: dt=/hr= directories or s3://…
-    #[arg(required = true, num_args = 2.., value_name = "URI")]
+    #[arg(required = true, num_args = 2.., value_name = "[NAME=]URI")]
     places: Vec<String>,
     #[command(flatten)]
     run: RunFlags,
@@ -69,42 +71,42 @@ impl Merge {
             );
         }
         let options: BTreeMap<String, String> = self.run.s3.iter().cloned().collect();
-        let roots = self.places.iter().map(|uri| location(uri, &options)).collect::<Result<Vec<_>>>()?;
-        match regions::outputs(&roots, &self.run).await? {
-            Some(merged) => self.outputs(merged),
-            None => self.archives(),
+        let regions = regions::listed(&self.places, &options).await?;
+        match regions::made_of(&regions, self.run.bounds()?)? {
+            Some(made) => self.outputs(regions, made).await,
+            None => self.archives(regions),
         }
     }
 
-    fn outputs(self, merged: Merged) -> Result<Plan> {
+    async fn outputs(self, regions: Vec<Region>, made: Made) -> Result<Plan> {
         if self.dedup.is_some() || self.id.is_some() || self.time.is_some() || !self.run.side.is_empty() {
             return Err(
                 Usage("outputs are of events: --dedup, --id, --time and --side are for archives".to_owned()).into()
             );
         }
-        let mut places = self.places.into_iter().map(|uri| (Merged::INPUT.to_owned(), uri));
-        Ok(Plan {
-            command: "merge".to_owned(),
-            inputs: places.by_ref().take(1).collect(),
-            regions: places.collect(),
-            ..regions::plan(merged, self.kind.map(|kind| kind.to_string()), self.run)?
-        })
+        if let Some(name) = regions.iter().find_map(|region| region.name.as_ref()) {
+            let what = format!("{name}=: a name is for an archive, whose rows say where they came from");
+            return Err(Usage(what).into());
+        }
+        let schema = regions::schema(&regions, self.run.bounds()?).await?;
+        let merged = Merged { held: regions::held(&made)?, made, schema };
+        let plan = regions::plan(merged, self.kind.map(|kind| kind.to_string()), self.run)?;
+        Ok(Plan { command: "merge".to_owned(), regions, ..plan })
     }
 
-    fn archives(mut self) -> Result<Plan> {
+    fn archives(self, regions: Vec<Region>) -> Result<Plan> {
         if self.kind.is_some() {
             return Err(Usage("--type is for joins, and these are archives".to_owned()).into());
         }
-        let rest = self.places.split_off(1);
-        self.run.inputs = self.places;
-        let (id, time) = (self.id.unwrap_or("event_id".to_owned()), self.time.unwrap_or("ts".to_owned()));
+        let (id, time) = (self.id.unwrap_or(ID.to_owned()), self.time.unwrap_or(TIME.to_owned()));
+        let dedup = self.dedup.map_or_else(|| microseconds(DEDUP), Ok).map_err(Usage)?;
         Ok(Plan {
             command: "merge".to_owned(),
-            regions: rest.into_iter().map(|uri| ("events".to_owned(), uri)).collect(),
+            regions,
             columns: BTreeMap::from([("event_id".to_owned(), vec![id]), ("ts".to_owned(), vec![time.clone()])]),
-            params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(self.dedup.unwrap_or(HOUR_US)))]),
+            params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(dedup))]),
             // The union of regions is what one region would have read: f is that of ingest.
-            ..Plan::of("ingest", &["events"], time, self.run)?
+            ..Plan::bare(script("ingest")?, time, self.run)
         })
     }
 }

@@ -1,6 +1,7 @@
 //! From URIs to sources: what a URI names says which runner reads it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -9,18 +10,19 @@ use connector::{
     Decoder, FileFormat, FileOptions, FileSource, KafkaSource, KafkaTopic, Location, ReplaySource, Source, SourceError,
     TextFormat, is_partitioned,
 };
-use runner::Feed;
+use runner::{Feed, Merged, Place};
 use scan::Door;
 
 use crate::exit::Usage;
 use crate::flags::Format;
 use crate::launch::Plan;
+use crate::regions::{self, Region};
 use crate::words::location;
 
 /// The inputs of a run, all for one runner.
 pub enum Opened {
     /// Hours of Parquet.
-    Batch(BTreeMap<String, Location>, BTreeMap<String, SchemaRef>),
+    Batch(Vec<Place>, BTreeMap<String, SchemaRef>),
     /// Rows as they come.
     Stream(Vec<Feed>, BTreeMap<String, SchemaRef>),
 }
@@ -43,6 +45,9 @@ impl Opened {
 
 /// Opens the inputs of a plan.
 pub async fn open(plan: &Plan) -> Result<Opened> {
+    if !plan.regions.is_empty() {
+        return regions(plan).await;
+    }
     let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
     let mut archives = BTreeMap::new();
     for (name, uri) in &plan.inputs {
@@ -68,10 +73,7 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
     }
     let streamed = plan.flags.replay || plan.flags.follow || archives.len() < plan.inputs.len();
     if !streamed && plan.filter.is_none() && plan.select.is_none() {
-        return match &plan.merged {
-            Some(merged) => Ok(Opened::Batch(archives, merged.inputs()?)),
-            None => batch(archives).await,
-        };
+        return batch(archives).await;
     }
     let (mut feeds, mut schemas) = (Vec::new(), BTreeMap::new());
     for (name, uri) in &plan.inputs {
@@ -97,6 +99,21 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
     Ok(Opened::Stream(feeds, schemas))
 }
 
+/// All regions are of one kind.
+async fn regions(plan: &Plan) -> Result<Opened> {
+    let (input, schemas) = match &plan.merged {
+        Some(merged) => (Merged::INPUT, merged.inputs()?),
+        None => {
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let schema = regions::schema(&plan.regions, all).await?;
+            ("events", BTreeMap::from([("events".to_owned(), schema)]))
+        }
+    };
+    let place =
+        |region: &Region| Place { input: input.to_owned(), root: region.root.clone(), region: region.name.clone() };
+    Ok(Opened::Batch(plan.regions.iter().map(place).collect(), schemas))
+}
+
 async fn batch(archives: BTreeMap<String, Location>) -> Result<Opened> {
     let mut schemas = BTreeMap::new();
     for (name, location) in &archives {
@@ -107,7 +124,8 @@ async fn batch(archives: BTreeMap<String, Location>) -> Result<Opened> {
             connector::schema_of(location, &files).await.with_context(|| format!("input {name}"))?,
         );
     }
-    Ok(Opened::Batch(archives, schemas))
+    let places = archives.into_iter().map(|(input, root)| Place { input, root, region: None });
+    Ok(Opened::Batch(places.collect(), schemas))
 }
 
 async fn kafka(plan: &Plan, name: &str, uri: &str) -> Result<KafkaSource> {

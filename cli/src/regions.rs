@@ -1,57 +1,121 @@
 //! What the outputs of regions hold, and so how they merge: f again where they hold what it read, else the union by key.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
-use connector::{HourFiles, Location, SourceError, Success, list};
-use journal::Sum;
+use connector::{DataFile, Hour, HourFiles, Location, SourceError, Success, list};
 use runner::{Made, Merged};
-use scan::{Held, Literal, Script};
+use scan::{Held, Literal};
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
-use crate::launch::Plan;
+use crate::launch::{Plan, columns};
 use crate::sql::script;
+use crate::words::{location, named};
 
-/// Outputs of one f; none where the places are archives.
+/// An archive or an output that is merged.
+pub struct Region {
+    /// What it is called on the command line.
+    pub name: Option<String>,
+    /// Where it is, as on the command line.
+    pub uri: String,
+    /// The same.
+    pub root: Location,
+    hours: BTreeMap<Hour, HourFiles>,
+}
+
+/// Hours of a range.
+type Bounds = (Bound<Hour>, Bound<Hour>);
+
+impl Region {
+    /// The files of a range, or all where it has none: they tell as well what is to come.
+    fn files(&self, bounds: Bounds) -> Vec<DataFile> {
+        let of = |bounds: Bounds| -> Vec<DataFile> {
+            self.hours.range(bounds).flat_map(|(_, hour)| hour.files.clone()).collect()
+        };
+        let files = of(bounds);
+        if files.is_empty() { of((Bound::Unbounded, Bound::Unbounded)) } else { files }
+    }
+}
+
+/// The regions of a command line, each `URI` or `NAME=URI`, in an order of their own: however they are named there, an
+/// hour of them is made of the same.
+///
+/// # Errors
+/// [`Usage`] for two of one name; [`SourceError::Missing`] for a place without hours.
+pub async fn listed(places: &[String], options: &BTreeMap<String, String>) -> Result<Vec<Region>> {
+    let mut regions: Vec<Region> = Vec::new();
+    for place in places {
+        let (name, uri) = named(place);
+        if name.is_some() && regions.iter().any(|other| other.name.as_deref() == name) {
+            return Err(Usage(format!("{place}: another region has this name: give each its own")).into());
+        }
+        let root = location(uri, options)?;
+        let hours = list(&root, ..).await?;
+        if hours.is_empty() {
+            let what = format!("{root} has no hours dt=YYYY-MM-DD/hr=HH: it is neither an archive nor an output");
+            return Err(SourceError::Missing(what).into());
+        }
+        regions.push(Region { name: name.map(str::to_owned), uri: uri.to_owned(), root, hours });
+    }
+    regions.sort_by_key(|region| region.root.to_string());
+    Ok(regions)
+}
+
+/// The columns of all regions in a range: what one of them lacks would be lost, or null.
+///
+/// # Errors
+/// [`Usage`] for regions with others.
+pub async fn schema(regions: &[Region], bounds: Bounds) -> Result<SchemaRef> {
+    let mut first: Option<(&Region, SchemaRef)> = None;
+    for region in regions {
+        let files = region.files(bounds);
+        if files.is_empty() {
+            continue;
+        }
+        let schema = connector::schema_of(&region.root, &files).await?;
+        let (other, known) = first.get_or_insert_with(|| (region, schema.clone()));
+        let (here, there) = (columns(&schema), columns(known));
+        let only = |a: &[String], b: &[String]| {
+            a.iter().filter(|column| !b.contains(column)).cloned().collect::<Vec<_>>().join(", ")
+        };
+        let (more, less) = (only(&here, &there), only(&there, &here));
+        if !more.is_empty() || !less.is_empty() {
+            let what = format!("{} and {} have other columns: here {more}; there {less}", region.root, other.root);
+            return Err(Usage(what).into());
+        }
+    }
+    let none = || SourceError::Missing("no region has a row".to_owned());
+    Ok(first.map(|(_, schema)| schema).ok_or_else(none)?)
+}
+
+/// Of which f the regions are outputs; none where they are archives.
 ///
 /// # Errors
 /// [`Usage`] for outputs of several, or of those that do not say of which.
-pub async fn outputs(roots: &[Location], flags: &RunFlags) -> Result<Option<Merged>> {
-    let mut first: Option<(&Location, Option<Made>)> = None;
-    let bounds = flags.bounds()?;
-    // The columns, and whether they are those of the hours asked for.
-    let (mut schema, mut of_range) = (None, false);
-    for root in roots {
-        let hours = list(root, ..).await?;
-        let asked = || hours.range(bounds).map(|(_, hour)| hour);
-        // What a root is, hours tell that nobody asked for too: those that are asked for may be still to come.
-        let Some(success) = asked().chain(hours.values()).find_map(|hour| hour.success.as_ref()) else { continue };
-        let made = made(root, success)?;
+pub fn made_of(regions: &[Region], bounds: Bounds) -> Result<Option<Made>> {
+    let mut first: Option<(&Region, Option<Made>)> = None;
+    for region in regions {
+        let asked = region.hours.range(bounds).map(|(_, hour)| hour);
+        // What a region is, hours tell that nobody asked for too: those that are asked for may be still to come.
+        let Some(success) = asked.chain(region.hours.values()).find_map(|hour| hour.success.as_ref()) else { continue };
+        let made = made(&region.root, success)?;
         if let Some((other, known)) = first.as_ref().filter(|(_, known)| *known != made) {
             let said = |made: &Option<Made>| made.as_ref().map_or_else(|| "an archive".to_owned(), Made::to_string);
-            let what = format!("{root} is {}, and {other} is {}", said(&made), said(known));
+            let what = format!("{} is {}, and {} is {}", region.root, said(&made), other.root, said(known));
             return Err(Usage(format!("{what}: merge outputs of one command line")).into());
         }
-        first.get_or_insert((root, made));
-        let in_range = asked().any(|hour| !hour.files.is_empty());
-        let files = |hours: &HourFiles| hours.files.clone();
-        let files: Vec<_> =
-            if in_range { asked().flat_map(files).collect() } else { hours.values().flat_map(files).collect() };
-        if !files.is_empty() && (schema.is_none() || in_range && !of_range) {
-            (schema, of_range) = (Some(connector::schema_of(root, &files).await?), in_range);
-        }
+        first.get_or_insert((region, made));
     }
-    let Some(made) = first.and_then(|(_, made)| made) else { return Ok(None) };
-    let schema = schema.ok_or_else(|| SourceError::Missing(format!("no output of {} has a row", made.script)))?;
-    Ok(Some(Merged { held: held(&made)?, made, schema }))
+    Ok(first.and_then(|(_, made)| made))
 }
 
 /// Of which f an output is; none for an archive, whatever gave its rows.
 fn made(root: &Location, success: &Success) -> Result<Option<Made>> {
     match Made::read(success) {
-        Some(made) if made.script == "ingest" && made.text == text_of(&script("ingest")?) => Ok(None),
+        Some(made) if made.script == "ingest" && made.is_of(&script("ingest")?) => Ok(None),
         Some(made) => Ok(Some(made)),
         None if ["ingest", "merge"].contains(&success.command.as_str()) => Ok(None),
         None => {
@@ -62,10 +126,10 @@ fn made(root: &Location, success: &Success) -> Result<Option<Made>> {
 }
 
 /// What the rows of an output hold.
-fn held(made: &Made) -> Result<Held> {
+pub fn held(made: &Made) -> Result<Held> {
     let refused = |what: &str| Err(Usage(what.to_owned()).into());
     if let Ok(own) = script(&made.script)
-        && text_of(&own) != made.text
+        && !made.is_of(&own)
     {
         let what = "is of another version of its script: run it again, or give a script of your own another name";
         return Err(Usage(format!("{} {what}", made.script)).into());
@@ -96,10 +160,6 @@ fn held(made: &Made) -> Result<Held> {
         "stratify" => refused("of samples no sample of all can be drawn: merge the archives, and draw again"),
         _ => Ok(Held::Rows),
     }
-}
-
-fn text_of(script: &Script) -> String {
-    Sum::of(script.text.as_bytes()).checksum
 }
 
 fn kind(made: &Made) -> &str {

@@ -24,6 +24,14 @@ pub fn microseconds(text: &str) -> Result<i64, String> {
     i64::try_from(duration.as_micros()).map_err(|e| e.to_string())
 }
 
+/// `URI`, or `NAME=URI`: a name has no slash.
+pub fn named(text: &str) -> (Option<&str>, &str) {
+    match text.split_once('=') {
+        Some((name, uri)) if !name.contains('/') => (Some(name), uri),
+        _ => (None, text),
+    }
+}
+
 /// A place for files.
 pub fn location(uri: &str, options: &BTreeMap<String, String>) -> Result<Location> {
     Location::parse(uri, options).map_err(|e| Usage(format!("{e:#}")).into())
@@ -41,9 +49,7 @@ pub fn bytes(text: &str) -> Result<usize, String> {
         _ => return Err("write bytes as 500M or 2G".to_owned()),
     };
     let number: usize = number.parse().map_err(|_| "write bytes as 500M or 2G".to_owned())?;
-    let bytes = number.checked_shl(shift).filter(|bytes| bytes >> shift == number).ok_or("too large")?;
-    // With next to nothing the engine may wait for ever for memory that nobody will give back.
-    if bytes < 1 << 20 { Err("write at least 1M".to_owned()) } else { Ok(bytes) }
+    Ok(number.checked_shl(shift).filter(|bytes| bytes >> shift == number).ok_or("too large")?)
 }
 
 /// A directory on this machine.

@@ -72,3 +72,53 @@ fn regions_merged_are_one_region() {
     let attributed = |out: &str| dir.rows(out).iter().filter(|row| !row["impression_event_id"].is_null()).count();
     assert!(attributed("alone") < attributed("whole-attribute") / 2);
 }
+
+/// Sources of one name in two regions, hours apart: named, each keeps its own time.
+#[test]
+fn a_merged_archive_is_replayed_as_its_regions_were() {
+    let dir = Workdir::new();
+    for (region, start) in [("us", "00"), ("eu", "05")] {
+        let flags = "--hours 2 --impressions-per-hour 1000 --late 0 --duplicates 0 --malformed 0";
+        dir.ok(&format!("generate --start 2016-11-07T{start} {flags} --to raw-{region}"));
+        for name in ["impressions", "plays"] {
+            dir.ok(&format!("ingest --in raw-{region}/{name}.jsonl --schema {name} --out {region}/{name}"));
+        }
+    }
+    for name in ["impressions", "plays"] {
+        dir.ok(&format!("merge us/{name} eu/{name} --out nameless/{name}"));
+        dir.ok(&format!("merge us=us/{name} eu=eu/{name} --out merged/{name}"));
+        dir.ok(&format!("merge eu=eu/{name} us=us/{name} --out turned/{name}"));
+        assert!(dir.parts(&format!("merged/{name}")) == dir.parts(&format!("turned/{name}")));
+    }
+    let join = |of: &str, flags: &str, out: &str| {
+        dir.run(&format!("join --in impressions={of}/impressions --in plays={of}/plays {flags} --out {out}"))
+    };
+    assert_eq!(join("merged", "", "batch").code, Some(0));
+    let replayed = join("merged", "--replay", "stream");
+    assert_eq!(replayed.code, Some(0), "{}", replayed.err);
+    let ledger = dir.ledger("stream");
+    assert!(ledger["impressions"]["read"].as_u64() > Some(1900), "{ledger}");
+    assert_eq!((&ledger["impressions"]["late"], &ledger["plays"]["late"]), (&0.into(), &0.into()), "{ledger}");
+    let same = dir.run("reconcile --batch batch --stream stream");
+    assert!(same.code == Some(0) && same.err.contains(" 0 differences"), "{}", same.err);
+    let refused = join("nameless", "--replay", "wrong");
+    assert!(refused.code == Some(65) && refused.err.contains("merge them as us=… eu=…"), "{}", refused.err);
+    for (words, why) in
+        [("us=us/plays us=eu/plays", "another region has this name"), ("a=batch b=stream", "an archive")]
+    {
+        let refused = dir.run(&format!("merge {words} --out wrong"));
+        assert!(refused.code == Some(2) && refused.err.contains(why), "{words}: {}", refused.err);
+    }
+}
+
+#[test]
+fn a_region_that_is_behind_is_named() {
+    let dir = Workdir::new();
+    dir.archive("--hours 3 --impressions-per-hour 500");
+    dir.ok("merge archive/plays archive/plays --to 2016-11-07T02 --out behind");
+    let merged = dir.ok("merge archive/plays behind --out merged");
+    assert!(merged.err.contains("behind has no hour 2016-11-07T02"), "{}", merged.err);
+    dir.ok("merge archive/plays behind --out merged --to 2016-11-07T02");
+    let strict = dir.run("merge archive/plays behind --out strict --from 2016-11-07T01 --to 2016-11-07T03");
+    assert_eq!(strict.code, Some(66), "{}", strict.err);
+}

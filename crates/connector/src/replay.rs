@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -131,10 +131,30 @@ impl Lane {
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             if batch.num_rows() > 0 {
+                self.check(&batch)?;
                 return Ok(Some(batch));
             }
         }
         Ok(None)
+    }
+
+    /// That each offset is one row's. Two rows of one are of two sources, whose order nobody knows, and whose watermarks
+    /// are not one.
+    fn check(&self, batch: &RecordBatch) -> Result<()> {
+        let offsets = batch.column(batch.num_columns() - 2).as_primitive::<Int64Type>().values();
+        let mut next = i64::try_from(self.next)?;
+        for offset in offsets {
+            let (topic, partition) = (&self.topic, self.partition);
+            ensure!(
+                *offset >= next,
+                SourceError::BadData(format!(
+                    "two rows are from offset {offset} of partition {partition} of {topic}: sources of several regions \
+                     have this name; merge them as us=… eu=…, or read the archive without --replay"
+                ))
+            );
+            next = offset + 1;
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use connector::{HOUR_US, Hour, Location};
+use connector::{HOUR_US, Hour};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
 use scan::{Batch, CELLS, Chosen, Held, Limits, Tables, unshared};
@@ -16,9 +16,10 @@ use crate::draw::Draw;
 use crate::hour::{Part, commit, seal};
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
-use crate::listed::{Listed, Range, Reach, verify};
+use crate::listed::{Listed, Place, Range, absent, verify};
 use crate::owner::{Owner, Runner};
 use crate::pieces::Pieces;
+use crate::region::of_region;
 
 /// Hours that run in one plan at most, or as many as f reaches around them: each plan reads those again. All output of
 /// a plan is in memory before its hours are sealed.
@@ -28,22 +29,24 @@ const HOURS_A_PLAN: usize = 2;
 const GROWTH: u64 = 6;
 
 /// Runs the hours of a range that are not up to date. An input may be in several places, and is all of them together.
+/// Places that lack an hour which others of their input have are warned of where nobody asked for a range.
 ///
 /// # Errors
 /// [`MissingInput`](crate::MissingInput), [`Occupied`](crate::Occupied); whatever keeps an hour from being committed.
 /// Hours that were committed before stand.
 pub async fn batch(
     job: Arc<Job>,
-    inputs: Vec<(String, Location)>,
+    places: Vec<Place>,
     range: Range,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
     Owner::new(&job, Runner::Batch).check(&job.out)?;
     let mut listed = Vec::new();
-    for (name, root) in inputs {
-        listed.push(Listed::new(Reach::of(&job, &name)?, root, range, job.sampling.is_some()).await?);
+    for place in places {
+        listed.push(Listed::new(&job, place, range).await?);
     }
     job.merged.iter().try_for_each(|merged| merged.check(&listed, range.allow_incomplete))?;
+    progress(&Progress { warnings: absent(&listed, range), ..Progress::default() });
     let listed = Arc::new(listed);
     let joint = job.sampling.is_some();
     let mut draw = if joint { Some(Draw::open(&job)?) } else { None };
@@ -186,7 +189,8 @@ async fn inputs(
     for listed in listed {
         let files = listed.files(first, last.plus(1));
         if !files.is_empty() {
-            tables.push((listed, connector::scan(&listed.root, &files).await?));
+            let table = connector::scan(&listed.root, &files).await?;
+            tables.push((listed, listed.region.iter().try_fold(table, |table, region| of_region(table, region))?));
         }
     }
     if let Some(merged) = &job.merged {

@@ -51,6 +51,17 @@ pub struct Range {
     pub force: bool,
 }
 
+/// Where an input is: all of it, or what one region has of it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The input.
+    pub input: String,
+    /// Its hours.
+    pub root: Location,
+    /// What the region is called: the `_topic` of its rows is then `REGION/TOPIC`.
+    pub region: Option<String>,
+}
+
 /// What a run reads at a location, and how far around an hour of output.
 pub(crate) struct Reach {
     pub name: String,
@@ -79,6 +90,7 @@ impl Reach {
 pub(crate) struct Listed {
     pub input: Reach,
     pub root: Location,
+    pub region: Option<String>,
     pub hours: BTreeMap<Hour, HourFiles>,
     /// The range of the run, where any row of it may change any hour of the output.
     whole: Option<(Hour, Hour)>,
@@ -94,7 +106,9 @@ pub async fn extent(root: &Location) -> Result<Option<(Hour, Hour)>> {
 }
 
 impl Listed {
-    pub(crate) async fn new(input: Reach, root: Location, range: Range, joint: bool) -> Result<Listed> {
+    pub(crate) async fn new(job: &Job, place: Place, range: Range) -> Result<Listed> {
+        let (input, joint) = (Reach::of(job, &place.input)?, job.sampling.is_some());
+        let Place { root, region, .. } = place;
         let (from, to) = around(&input, range.from, range.to);
         let hours = list(&root, from..to).await?;
         hours.values().try_for_each(|hour| hour.data(&root).map(|_| ()))?;
@@ -110,7 +124,7 @@ impl Listed {
                 return Err(MissingInput::Unsealed { root: root.to_string(), hours: unsealed }.into());
             }
         }
-        Ok(Listed { input, root, hours, whole: joint.then_some((range.from, range.to)) })
+        Ok(Listed { input, root, region, hours, whole: joint.then_some((range.from, range.to)) })
     }
 
     /// The input hours that make the output of `[from, to)`.
@@ -123,6 +137,24 @@ impl Listed {
         let (from, to) = self.reach(from, to);
         self.hours.range(from..to).flat_map(|(_, hour)| hour.files.iter().cloned()).collect()
     }
+}
+
+/// What places lack of the hours in range that others of their input have, where nobody asked for these hours: regions
+/// that are behind.
+pub(crate) fn absent(listed: &[Listed], range: Range) -> Vec<String> {
+    let lacks = |here: &Listed| {
+        let others = |hour: &Hour| {
+            listed.iter().any(|there| there.input.name == here.input.name && there.hours.contains_key(hour))
+        };
+        let absent = |hour: &Hour| !here.hours.contains_key(hour) && others(hour);
+        let hours: Vec<Hour> = Hour::range(range.from..range.to).filter(absent).collect();
+        (!hours.is_empty()).then(|| {
+            let what = "is taken to have no events there: run it again once it has, or say --from and --to";
+            format!("{} has no {}, and {what}", here.root, named(&hours))
+        })
+    };
+    let asked = !range.whole || range.allow_incomplete;
+    if asked { Vec::new() } else { listed.iter().filter_map(lacks).collect() }
 }
 
 /// Whether who writes there seals hours: not every writer of Parquet does.

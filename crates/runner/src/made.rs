@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use connector::Success;
 use journal::Sum;
-use scan::{Binding, Output, Scan};
+use scan::{Binding, Output, Scan, Script};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -39,10 +39,20 @@ impl Made {
             output: output.name.clone(),
             key: output.key.clone(),
             script: name.to_string_lossy().into_owned(),
-            text: Sum::of(script.text.as_bytes()).checksum,
+            text: Made::text_of(script),
             group: output.group,
             binding: scan.binding().clone(),
         }
+    }
+
+    /// The checksum of a script's text: what tells one f from another of the same name.
+    pub fn text_of(script: &Script) -> String {
+        Sum::of(script.text.as_bytes()).checksum
+    }
+
+    /// Whether it is of this very script.
+    pub fn is_of(&self, script: &Script) -> bool {
+        self.text == Made::text_of(script)
     }
 
     /// As a `_SUCCESS` has it; none where it does not say.

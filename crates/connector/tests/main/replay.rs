@@ -123,6 +123,13 @@ async fn what_is_no_whole_archive_is_refused() {
     hour(root.path(), 1, &[("a", 0, 1)], false);
     let error = kind(open(root.path()).await.err().unwrap());
     assert!(matches!(&error, SourceError::Missing(text) if text.contains("1970-01-01T01 is not sealed")), "{error}");
+    let twins = TempDir::new().unwrap();
+    hour(twins.path(), 0, &[("a", 0, 0), ("a", 0, 7), ("b", 0, 7)], true);
+    hour(twins.path(), 1, &[("a", 0, 7)], true);
+    let mut source = open(twins.path()).await.unwrap();
+    assert!(matches!(source.read(1, 10).await.unwrap(), Poll::Chunk(chunk) if chunk.read == 1), "b has one");
+    let error = kind(source.read(0, 10).await.err().unwrap());
+    assert!(matches!(&error, SourceError::BadData(text) if text.contains("offset 7 of partition 0 of a")), "{error}");
     let before =
         ReplaySource::open(&location(root.path()), ..connector::Hour::of(3_600_000_000), MEMORY).await.unwrap();
     assert_eq!(before.partitions(), ["a-0"]);
