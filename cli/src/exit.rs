@@ -138,9 +138,12 @@ fn said_once(error: &Error) -> String {
         let part = match cause.downcast_ref::<DataFusionError>() {
             Some(error) if exhausted(error) => TOO_LITTLE.to_owned(),
             // Which kind of error it is to the engine helps nobody.
-            Some(DataFusionError::Execution(what)) => what.clone(),
+            Some(DataFusionError::Execution(what) | DataFusionError::Context(what, _)) => what.clone(),
+            Some(DataFusionError::SQL(error, _)) => error.to_string(),
             _ => cause.to_string(),
         };
+        // What a table without a name is called in the engine's own words.
+        let part = part.replace("\"?table?\".", "");
         let part = part.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" ");
         if !said.contains(&part) {
             if !said.is_empty() {

@@ -23,7 +23,7 @@ const ROWS: usize = 50_000;
 
 /// Explains a play of the plan's inputs, whoever reads them.
 pub async fn explain_play(mut plan: Plan, models: &[Model], id: &str) -> Result<ExitCode> {
-    plan.flags.replay = true;
+    plan.as_rows = true;
     plan.flags.follow = false;
     // Under the model linear every candidate has a share: that is how f tells who they are.
     let all: BTreeSet<String> = models.iter().chain([&Model::Linear]).map(Model::to_string).collect();

@@ -9,11 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use arrow::datatypes::Schema;
 use connector::{Hour, SourceError};
-use runner::{Cut, Job, Made, Manifest, Merged, Place, Range, Report, SideInput, batch, extent, stream};
+use runner::{
+    Cut, Impact, Job, Made, Manifest, Merged, Place, Range, Report, SideInput, batch, extent, goes_on, impact, stream,
+};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
+use crate::inspect::last_epoch;
 use crate::open::{Opened, open};
 use crate::policies::Policies;
 use crate::regions::Region;
@@ -43,6 +46,8 @@ pub struct Plan {
     pub sampling: Option<Sampling>,
     /// The policies to report on, where f puts out tuples.
     pub policies: Option<Policies>,
+    /// Whether rows are read as they came, whoever runs f over them.
+    pub as_rows: bool,
     /// Where the report of a sample goes.
     pub report: Option<ReportFile>,
     /// The width of the windows that rows of the output begin, microseconds, where they do.
@@ -76,6 +81,7 @@ impl Plan {
             expressions: BTreeMap::new(),
             sampling: None,
             policies: None,
+            as_rows: false,
             report: None,
             window: None,
             time,
@@ -93,8 +99,11 @@ impl Plan {
 
 /// Runs a plan to its end.
 pub async fn launch(plan: Plan) -> Result<ExitCode> {
-    if plan.flags.out.as_os_str().is_empty() {
+    if plan.flags.out.as_os_str().is_empty() && !plan.flags.show.explain {
         return Err(Usage("nothing says where the output goes: write --out DIR".to_owned()).into());
+    }
+    if plan.flags.out.is_file() {
+        return Err(Usage(format!("--out {} is a file: give a directory", plan.flags.out.display())).into());
     }
     refuse_overlap(&plan)?;
     let mut opened = open(&plan).await?;
@@ -125,13 +134,8 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         Opened::Batch(places, _) => {
             let range = range(&plan, &places).await?;
             if plan.flags.show.dry_run {
-                eprintln!(
-                    "would run {} for {} up to {}, into {}",
-                    plan.command,
-                    range.from,
-                    range.to,
-                    job.out.display()
-                );
+                let would = impact(&job, places, range).await?;
+                eprintln!("{}", would_write(&plan, &would));
                 return Ok(ExitCode::SUCCESS);
             }
             let mut show = Show::new(&plan.flags.show, &plan.command);
@@ -141,7 +145,9 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         }
         Opened::Stream(feeds, _) => {
             if plan.flags.show.dry_run {
-                eprintln!("would run {} over {}, into {}", plan.command, uris(&plan), job.out.display());
+                let (last, out) = (last_epoch(&job.out)?, job.out.display());
+                let after = goes_on(&job, last.as_ref())?.map(|epoch| format!(", after epoch {epoch} of it"));
+                eprintln!("would run {} over {}, into {out}{}", plan.command, uris(&plan), after.unwrap_or_default());
                 return Ok(ExitCode::SUCCESS);
             }
             let cut = Cut {
@@ -156,6 +162,19 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
             drop(show);
             finish(&plan, &done).await
         }
+    }
+}
+
+fn would_write(plan: &Plan, would: &Impact) -> String {
+    let (command, out, there) = (&plan.command, plan.flags.out.display(), would.up_to_date);
+    let hours = |hours: u64| if hours == 1 { "1 hour".to_owned() } else { format!("{hours} hours") };
+    match (would.stale.first(), would.stale.last()) {
+        (Some(first), Some(last)) => {
+            let of = if first == last { first.to_string() } else { format!("{first} to {last}") };
+            let there = if there > 0 { format!("; {} up to date", hours(there)) } else { String::new() };
+            format!("would run {command} for {}, {of}, into {out}{there}", hours(would.stale.len() as u64))
+        }
+        _ => format!("would write nothing: {command} is up to date in {out}, {}", hours(there)),
     }
 }
 
@@ -190,6 +209,9 @@ fn uris(plan: &Plan) -> String {
 /// Reading what one writes would never end, or end wrong.
 fn refuse_overlap(plan: &Plan) -> Result<()> {
     let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
+    if plan.flags.out.as_os_str().is_empty() {
+        return Ok(());
+    }
     // Links followed: an archive has many names.
     let local = |uri: &str| anyhow::Ok(location(uri, &options)?.local_path());
     let Some(out) = local(&plan.flags.out.to_string_lossy())? else { return Ok(()) };

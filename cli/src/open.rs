@@ -71,7 +71,7 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
         let what = "--replay and a range of hours are for directories of dt=/hr=, and no input is one";
         return Err(Usage(format!("{what}: leave them out, or ingest first")).into());
     }
-    let streamed = plan.flags.replay || plan.flags.follow || archives.len() < plan.inputs.len();
+    let streamed = plan.as_rows || plan.flags.replay || plan.flags.follow || archives.len() < plan.inputs.len();
     if !streamed && plan.filter.is_none() && plan.select.is_none() {
         return batch(archives).await;
     }

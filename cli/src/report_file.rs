@@ -19,6 +19,10 @@ impl FromStr for ReportFile {
     fn from_str(text: &str) -> Result<Self, String> {
         let path = PathBuf::from(text);
         match path.extension().and_then(|end| end.to_str()) {
+            // Found out after hours of work, it would be too late.
+            Some("html" | "json") if path.parent().is_some_and(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()) => {
+                Err("there is no such directory".to_owned())
+            }
             Some(end @ ("html" | "json")) => Ok(Self { json: end == "json", path }),
             _ => Err("it is neither FILE.html nor FILE.json".to_owned()),
         }

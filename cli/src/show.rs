@@ -120,6 +120,10 @@ fn ran(command: &str, out: &Path, done: &Report) {
     let stopped = if done.stopped { ", stopped before the end: run it again to go on" } else { "" };
     eprintln!("{command}: {} rows in {} hours, in {}{stopped}", count(done.rows), done.sealed.len(), out.display());
     eprint!("{}", ledger(&done.ledger));
+    let none = |ledger: &Ledger| ledger.rejected > 0 && ledger.accepted + ledger.duplicate == 0;
+    for (input, _) in done.ledger.iter().filter(|(_, ledger)| none(ledger)) {
+        eprintln!("{command}: no row of {input} was taken: {}/_rescan/rejected says why, row by row", out.display());
+    }
     if let Some(sample) = &done.sample {
         eprintln!();
         eprint!("{}", sample_report::lines(sample));

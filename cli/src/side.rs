@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use arrow::datatypes::{Schema, SchemaRef};
+use connector::Whole;
 use runner::{SideInput, load_side};
 use scan::{Side, VALID_FROM};
 
@@ -11,7 +12,7 @@ use crate::exit::Usage;
 use crate::inspect::last_epoch;
 use crate::launch::Plan;
 use crate::open::Opened;
-use crate::words::columns;
+use crate::words::{columns, location};
 
 /// Loads the side inputs of a plan, and adds their columns to those of the inputs.
 pub async fn load_sides(plan: &Plan, opened: &mut Opened) -> Result<Vec<SideInput>> {
@@ -19,21 +20,24 @@ pub async fn load_sides(plan: &Plan, opened: &mut Opened) -> Result<Vec<SideInpu
     if let Some((name, _)) = flags.side_key.iter().find(|(name, _)| !flags.side.iter().any(|(side, _)| side == name)) {
         return Err(Usage(format!("--side-key {name}=… is of no side input: write --side {name}=URI")).into());
     }
-    let goes_on = matches!(opened, Opened::Stream(..)) && !flags.side.is_empty();
-    let last = if goes_on { last_epoch(&flags.out)? } else { None };
+    let goes_on = matches!(opened, Opened::Stream(..)) && !flags.out.as_os_str().is_empty();
+    let last = if goes_on && !flags.side.is_empty() { last_epoch(&flags.out)? } else { None };
+    let options: BTreeMap<String, String> = flags.s3.iter().cloned().collect();
     let given = opened.schemas();
     let mut sides = Vec::new();
     for (at, (name, uri)) in flags.side.iter().enumerate() {
         check(name, uri)?;
+        location(uri, &options)?;
         if flags.side[..at].iter().any(|(other, _)| other == name) {
             return Err(Usage(format!("--side {name} is there twice")).into());
         }
         let recorded = last.as_ref().and_then(|epoch| epoch.sides.get(name));
-        let uri = uri.strip_prefix("file://").unwrap_or(uri);
-        let loaded = load_side(name, uri, &flags.out, recorded).await?;
+        let place = Whole::new(uri, &options);
+        let loaded = load_side(name, &place, &flags.out, recorded).await?;
         let keys = keys(plan, name, &loaded.rows.schema(), &given)?;
         let side = Side::new(name, &keys, &plan.time, &loaded.rows)?;
-        let side = SideInput::new(uri.to_owned(), flags.side_ttl, side, &loaded)?;
+        let side = SideInput::new(place, flags.side_ttl, side, &loaded)?;
+        side.doubt().iter().for_each(|doubt| eprintln!("rescan: {doubt}"));
         for schema in opened.schemas_mut().values_mut() {
             *schema = side.extended(schema)?;
         }
@@ -48,8 +52,8 @@ fn check(name: &str, uri: &str) -> Result<()> {
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(plain) {
         return Err(Usage(format!("--side {name}={uri}: a name is of a-z, 0-9 and _, as in videos={uri}")).into());
     }
-    if uri == "-" || uri.contains("://") && !uri.starts_with("file://") {
-        return Err(Usage(format!("--side {name}={uri}: a side input is a file or directory on this disk")).into());
+    if uri == "-" || uri.starts_with("kafka://") {
+        return Err(Usage(format!("--side {name}={uri}: a side input is read whole: ingest it, and name that")).into());
     }
     Ok(())
 }

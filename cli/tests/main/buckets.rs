@@ -29,6 +29,18 @@ fn archives_in_a_bucket_give_the_bytes_that_archives_on_disk_give() {
         assert!(dir.ok(&format!("{command} {bucket} --out bucket")).err.contains("up to date"), "{command}");
         ["disk", "bucket"].iter().for_each(|out| fs::remove_dir_all(dir.path(out)).unwrap());
     }
+    dir.write(
+        "videos.csv",
+        "video_id,valid_from,genre\n80000000,2016-11-07T00:10:00Z,drama\n80000001,2016-11-07T01:30:00Z,news\n",
+    );
+    dir.ok("ingest --in videos.csv --schema infer --id video_id --time valid_from --watermark-delay 4h --out videos");
+    for file in dir.files("videos") {
+        s3::put(port, &format!("whole-runs/videos/{file}"), &fs::read(dir.path("videos").join(&file)).unwrap());
+    }
+    dir.ok(&format!("join {disk} --side videos=videos --out disk"));
+    dir.ok(&format!("join {disk} --side videos=s3://whole-runs/videos {} --out bucket", flags(port)));
+    assert!(!dir.parts("disk").is_empty() && dir.parts("bucket") == dir.parts("disk"));
+    ["disk", "bucket"].iter().for_each(|out| fs::remove_dir_all(dir.path(out)).unwrap());
     let ingest = |input: &str, out: &str| format!("ingest --in {input} --dedup 2h {} --out {out}", flags(port));
     dir.ok(&ingest("archive/plays", "disk"));
     dir.ok(&ingest("s3://whole-runs/archive/plays", "bucket"));

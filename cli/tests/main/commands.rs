@@ -77,11 +77,39 @@ fn dry_run_and_explain_write_nothing() {
     for line in [JOIN, STREAM, "ingest --in raw/plays.jsonl --schema plays"] {
         let said = dir.ok(&format!("{line} --out out --dry-run"));
         assert!(said.err.starts_with("would run "), "{}", said.err);
-        let said = dir.ok(&format!("{line} --out out --explain"));
+        let said = dir.ok(&format!("{line} --explain"));
         let script = dir.ok(&format!("sql {}", line.split(' ').next().unwrap())).out;
         assert!(said.out.starts_with(script.trim_end()), "f comes first");
         assert!(said.out.contains("-- the plan of one step\n") && said.out.contains("Exec"), "{}", said.out);
         assert!(!dir.path("out").exists(), "{line}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_the_run_would_do() {
+    let dir = demo();
+    let said = |line: &str| dir.run(&format!("{line} --dry-run"));
+    assert!(
+        said(&format!("{JOIN} --out batch")).err.contains("for 3 hours, 2016-11-07T00 to 2016-11-07T02, into batch\n")
+    );
+    dir.ok(&format!("{JOIN} --out batch --to 2016-11-07T02"));
+    let rest = said(&format!("{JOIN} --out batch")).err;
+    assert!(rest.contains("for 1 hour, 2016-11-07T02, into batch; 2 hours up to date"), "{rest}");
+    dir.ok(&format!("{JOIN} --out batch"));
+    assert!(
+        said(&format!("{JOIN} --out batch")).err.contains("would write nothing: join is up to date in batch, 3 hours")
+    );
+    dir.ok(&format!("{STREAM} --out stream"));
+    assert!(said(&format!("{STREAM} --out stream")).err.contains("into stream, after epoch 1"));
+    for (line, code) in [
+        (format!("{STREAM} --out batch"), 78),
+        (format!("{JOIN} --out stream"), 78),
+        (format!("{STREAM} --within 1h --out stream"), 78),
+        (format!("{JOIN} --hour 2016-11-08T00 --out batch"), 66),
+        (JOIN.to_owned(), 2),
+    ] {
+        let ran = said(&line);
+        assert_eq!(ran.code, Some(code), "{line}: {}", ran.err);
     }
 }
 

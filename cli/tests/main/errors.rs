@@ -94,12 +94,37 @@ fn usage() {
     ] {
         failed(&dir.run(line), 2, &[said]);
     }
+    let plays = "ingest --in raw/plays.jsonl --schema plays --out out";
+    for (flags, said) in [
+        ("--where nope>1", ["--where nope>1: ", "No field named nope. Valid fields are event_id"]),
+        ("--where video_id>>>1", ["--where video_id>>>1: ", "Expected: an expression"]),
+        ("--select nope", ["--select nope: ", "No field named nope"]),
+    ] {
+        failed(&dir.run(&format!("{plays} {flags}")), 78, &said);
+    }
+    failed(&dir.run("ingest --in raw/plays.jsonl --schema plays --out raw/plays.jsonl"), 2, &["is a file"]);
+    failed(&dir.run("ingest --in raw/impressions.jsonl --schema plays --out raw/plays.jsonl"), 2, &["is a file"]);
+    let report = dir.run("stratify --in archive/plays --size 9 --strata device --report nowhere/a.html --out out");
+    assert!(report.code == Some(2) && report.err.contains("there is no such directory"), "{}", report.err);
+    failed(
+        &dir.run("reconcile --batch archive/plays --stream archive/impressions --key event_id --tolerance nope=1"),
+        2,
+        &["tolerance of nope"],
+    );
     dir.write("bad.schema", "event_id text\nts moment\n");
     let schema = dir.run("ingest --in raw/plays.jsonl --schema bad.schema --out out");
     failed(&schema, 78, &["--schema bad.schema", "line 2", "no type moment"]);
     failed(&dir.run("sql nothing"), 2, &["nothing", "ingest, join, aggregate"]);
     failed(&dir.run("man nothing"), 2, &["nothing"]);
     assert!(!dir.path("out").exists());
+}
+
+#[test]
+fn a_run_of_which_nothing_is_taken_says_so() {
+    let dir = Workdir::new();
+    dir.write("plays.jsonl", "{\"event_id\":1}\n{\"event_id\":2}\n");
+    let ran = dir.ok("ingest --in plays.jsonl --schema plays --out out");
+    assert!(ran.err.contains("no row of events was taken: out/_rescan/rejected says why"), "{}", ran.err);
 }
 
 #[test]
@@ -392,7 +417,7 @@ fn a_disk_that_may_not_be_written() {
 fn an_output_that_is_no_directory() {
     let dir = demo();
     dir.write("out", "mine");
-    failed(&dir.run(STREAM), 74, &["out", "Not a directory"]);
-    failed(&dir.run(JOIN), 74, &["out", "Not a directory"]);
+    failed(&dir.run(STREAM), 2, &["--out out is a file", "give a directory"]);
+    failed(&dir.run(JOIN), 2, &["--out out is a file", "give a directory"]);
     assert_eq!(dir.read("out"), "mine");
 }

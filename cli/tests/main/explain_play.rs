@@ -39,6 +39,13 @@ fn explanations_agree_with_the_output() {
         assert_eq!(found, *expected, "play {play}: {explained:#}");
     }
     assert!(rejected > 0 && several > 0, "the plays show too little: {rejected} rejected, {several} with several");
+    // From the rows as they came, no archive needed.
+    let raw =
+        command.replace("archive/impressions", "raw/impressions.jsonl").replace("archive/plays", "raw/plays.jsonl");
+    for play in credits.keys().step_by(31).take(5) {
+        let explained = |command: &str| dir.ok(&format!("{command} --explain-play {play}")).out;
+        assert_eq!(explained(&raw), explained(command));
+    }
     let nobody = dir.run(&format!("{command} --explain-play nobody"));
     assert!(nobody.code == Some(66) && nobody.err.contains("no play nobody"), "{}", nobody.err);
 }

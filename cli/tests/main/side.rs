@@ -97,7 +97,8 @@ fn what_cannot_be_joined_is_refused() {
         ("--side videos=videos.csv --side-key videos=genre", 2, "genre"),
         ("--side videos=videos.csv --side-key video=video_id", 2, "--side video="),
         ("--side videos=videos.csv --side videos=videos.csv", 2, "twice"),
-        ("--side videos=s3://bucket/videos", 2, "on this disk"),
+        ("--side videos=kafka://host/videos", 2, "ingest it"),
+        ("--side videos=gs://bucket/videos", 2, "gs is no store for files"),
         ("--side my-videos=videos.csv", 2, "a name is"),
         ("--side videos.csv", 2, "NAME=VALUE"),
     ];
@@ -108,6 +109,41 @@ fn what_cannot_be_joined_is_refused() {
             assert!(!dir.path("out").exists(), "{flags}");
         }
     }
+}
+
+#[test]
+fn an_archive_is_a_side_input_too() {
+    let dir = made();
+    dir.ok("ingest --in videos.csv --schema infer --id video_id --time valid_from --dedup 0 --watermark-delay 4h --out videos");
+    for (at, inputs) in [BATCH, STREAM].into_iter().enumerate() {
+        let run = |side: &str, out: &str| dir.ok(&format!("join {inputs} --side videos={side} --out {out}"));
+        let file = run("videos.csv", &format!("file-{at}"));
+        assert!(!file.err.contains("side input"), "{}", file.err);
+        run("videos", &format!("hours-{at}"));
+        assert!(dir.parts(&format!("hours-{at}")) == dir.parts(&format!("file-{at}")), "{inputs}");
+    }
+    fs::remove_file(dir.path("videos/dt=2016-11-07/hr=01/_SUCCESS")).unwrap();
+    let ran = dir.run(&format!("join {BATCH} --side videos=videos --out out"));
+    assert!(ran.code == Some(66) && ran.err.contains("2016-11-07T01 is not sealed"), "{}", ran.err);
+}
+
+#[test]
+fn what_a_side_input_may_not_mean_is_said() {
+    let dir = made();
+    let join = |side: &str, out: &str| dir.ok(&format!("join {BATCH} --side videos={side} --out {out}")).err;
+    dir.write("misspelt.csv", videos("news").replace("valid_from", "validfrom"));
+    assert!(
+        join("misspelt.csv", "a").contains("side input videos has no column valid_from: its rows hold at all times")
+    );
+    let again = format!("{}80000001,2016-11-07T01:30:00Z,other\n", videos("news"));
+    dir.write("twins.csv", &again);
+    let said = join("twins.csv", "b");
+    assert!(
+        said.contains("two things at once") && said.contains("video_id 80000001, valid_from 2016-11-07T01:30"),
+        "{said}"
+    );
+    dir.write("again.csv", again.replace("other", "news"));
+    assert!(!join("again.csv", "c").contains("side input"));
 }
 
 /// An event of a video in a file of its own, whole at once.

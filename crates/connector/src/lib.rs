@@ -46,4 +46,4 @@ pub use schema::{builtin, parse as parse_schema, print as print_schema};
 pub use source::{Chunk, Offset, Poll, Rejected, Source, TIME, position_fields};
 pub use table::{count_rows, read, scan, schema_of};
 pub use union::widened;
-pub use whole::read_whole;
+pub use whole::Whole;

@@ -1,22 +1,80 @@
-//! Small files as one table in memory.
+//! Small inputs as one table in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::prelude::{Expr, SessionContext, ident};
 
 use crate::fault::SourceError;
 use crate::files::{FileOptions, FileSource, inferred};
+use crate::location::Location;
+use crate::partitions::{is_partitioned, list};
 use crate::source::{Poll, Source, TIME};
+use crate::table::scan;
 
-/// All rows of a file, or of a directory of files, in the columns of `schema` or in those that the files suggest. Rows
-/// need no event time; a column `time` is a timestamp all the same, and may be null.
-///
-/// # Errors
-/// As [`FileSource::open`]; [`SourceError::BadData`] for a row that does not fit, or where there is none.
-pub async fn read_whole(input: &str, schema: Option<SchemaRef>, time: &str) -> Result<RecordBatch> {
+/// Where a small input is, to be read again and again: a file, a directory of files, or hours of Parquet, on this disk
+/// or in a bucket.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    uri: String,
+    options: BTreeMap<String, String>,
+}
+
+impl Whole {
+    /// Of a path or URL, with the options of its store, as in [`Location::parse`].
+    pub fn new(uri: &str, options: &BTreeMap<String, String>) -> Whole {
+        Whole { uri: uri.to_owned(), options: options.clone() }
+    }
+
+    /// All rows, in the columns of `schema` or in those that they have there. Rows need no event time; a column `time` of
+    /// text files is a timestamp all the same, and may be null. Columns of hours that begin with `_` are left out: they
+    /// say where a row came from.
+    ///
+    /// # Errors
+    /// As [`FileSource::open`]; [`SourceError::BadData`] for a row that does not fit, or where there is none;
+    /// [`SourceError::Missing`] for an hour that others beside it are sealed and it is not, and for a bucket without hours.
+    pub async fn read(&self, schema: Option<SchemaRef>, time: &str) -> Result<RecordBatch> {
+        let place = Location::parse(&self.uri, &self.options)?;
+        let on_disk = place.local_path();
+        let read = if !on_disk.as_ref().is_some_and(|path| path.is_file()) && is_partitioned(&place).await? {
+            read_hours(&place, schema).await?
+        } else if let Some(path) = on_disk {
+            read_files(&path.to_string_lossy(), schema, time).await?
+        } else {
+            bail!(SourceError::Missing(format!(
+                "{place} has no hours dt=YYYY-MM-DD/hr=HH, which alone are read from S3"
+            )))
+        };
+        // A file that is being written anew is empty first.
+        ensure!(read.num_rows() > 0, SourceError::BadData(format!("{} holds no row", self.uri)));
+        Ok(read)
+    }
+}
+
+async fn read_hours(root: &Location, schema: Option<SchemaRef>) -> Result<RecordBatch> {
+    let hours = list(root, ..).await?;
+    let unsealed = hours.iter().find(|(_, files)| !files.sealed).map(|(hour, _)| *hour);
+    if let Some(hour) = unsealed.filter(|_| hours.values().any(|files| files.sealed)) {
+        bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed yet")));
+    }
+    let files = hours.values().map(|hour| hour.data(root)).collect::<Result<Vec<_>>>()?.concat();
+    let table = scan(root, &files).await?;
+    let said = |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let mut columns = said(schema.as_ref().unwrap_or(&table.schema()));
+    columns.retain(|column| !column.starts_with('_'));
+    let columns: Vec<Expr> = columns.iter().map(ident).collect();
+    let rows = SessionContext::new().read_table(table)?.select(columns);
+    let rows = rows.with_context(|| format!("read {root}"))?;
+    let schema = Arc::new(rows.schema().as_arrow().clone());
+    let rows = rows.collect().await.with_context(|| format!("read {root}"))?;
+    Ok(concat_batches(&schema, &rows)?)
+}
+
+async fn read_files(input: &str, schema: Option<SchemaRef>, time: &str) -> Result<RecordBatch> {
     let schema = match schema {
         Some(schema) => schema.as_ref().clone(),
         None => suggested(input, time)?,
@@ -38,8 +96,6 @@ pub async fn read_whole(input: &str, schema: Option<SchemaRef>, time: &str) -> R
         }
     }
     let read = concat_batches(&source.schema(), &rows)?;
-    // A file that is being written anew is empty first.
-    ensure!(read.num_rows() > 0, SourceError::BadData(format!("{input} holds no row")));
     Ok(read.project(&(0..schema.fields().len()).collect::<Vec<_>>())?)
 }
 

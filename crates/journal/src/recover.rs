@@ -96,7 +96,7 @@ pub fn recover(facts: &Facts) -> Decision {
         Some(Err(why)) => corrupt(last, why),
         Some(Ok(epoch)) if epoch.number != last => corrupt(last, &format!("has the record of epoch {}", epoch.number)),
         Some(Ok(_)) if !facts.done.contains(&last) => Decision::RollForward { epoch: last },
-        Some(Ok(epoch)) => compare(last, &epoch.config, &facts.config),
+        Some(Ok(epoch)) => compare(epoch, &facts.config),
     }
 }
 
@@ -116,14 +116,22 @@ fn gap(decided: &BTreeSet<u64>, last: u64) -> Option<RangeInclusive<u64>> {
     if decided.len() == 1 && last > 1 { Some(1..=last - 1) } else { None }
 }
 
-fn compare(epoch: u64, then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Decision {
-    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-    let differences: Vec<Difference> = keys
-        .into_iter()
-        .filter(|key| then.get(*key) != now.get(*key))
-        .map(|key| Difference { key: key.clone(), then: then.get(key).cloned(), now: now.get(key).cloned() })
-        .collect();
+fn compare(last: &Epoch, now: &BTreeMap<String, String>) -> Decision {
+    let (epoch, differences) = (last.number, last.differences(now));
     if differences.is_empty() { Decision::Continue { epoch } } else { Decision::ConfigChanged { epoch, differences } }
+}
+
+impl Epoch {
+    /// What another configuration has otherwise, key by key.
+    #[must_use]
+    pub fn differences(&self, now: &BTreeMap<String, String>) -> Vec<Difference> {
+        let then = &self.config;
+        let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+        let differ = keys.into_iter().filter(|key| then.get(*key) != now.get(*key));
+        let difference =
+            |key: &String| Difference { key: key.clone(), then: then.get(key).cloned(), now: now.get(key).cloned() };
+        differ.map(difference).collect()
+    }
 }
 
 #[cfg(test)]

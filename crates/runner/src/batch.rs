@@ -40,12 +40,7 @@ pub async fn batch(
     range: Range,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
-    Owner::new(&job, Runner::Batch).check(&job.out)?;
-    let mut listed = Vec::new();
-    for place in places {
-        listed.push(Listed::new(&job, place, range).await?);
-    }
-    job.merged.iter().try_for_each(|merged| merged.check(&listed, range.allow_incomplete))?;
+    let listed = look(&job, places, range).await?;
     progress(&Progress { warnings: absent(&listed, range), ..Progress::default() });
     let listed = Arc::new(listed);
     let joint = job.sampling.is_some();
@@ -75,6 +70,36 @@ pub async fn batch(
     report.stopped = plans.next().is_some();
     report.sealed.sort();
     Ok(report)
+}
+
+/// What a batch run would do.
+pub struct Impact {
+    /// The hours that it would write.
+    pub stale: Vec<Hour>,
+    /// How many are there already, made of the same.
+    pub up_to_date: u64,
+}
+
+/// What [`batch`] would do; writes nothing.
+///
+/// # Errors
+/// What keeps such a run from beginning.
+pub async fn impact(job: &Job, places: Vec<Place>, range: Range) -> Result<Impact> {
+    let listed = look(job, places, range).await?;
+    let mut report = Report::default();
+    let stale = stale(job, &listed, range, &mut report).await?;
+    Ok(Impact { stale, up_to_date: report.up_to_date })
+}
+
+/// What there is to read; nothing is read where the output is another's.
+async fn look(job: &Job, places: Vec<Place>, range: Range) -> Result<Vec<Listed>> {
+    Owner::new(job, Runner::Batch).check(&job.out)?;
+    let mut listed = Vec::new();
+    for place in places {
+        listed.push(Listed::new(job, place, range).await?);
+    }
+    job.merged.iter().try_for_each(|merged| merged.check(&listed, range.allow_incomplete))?;
+    Ok(listed)
 }
 
 /// The plans of a run, how many of them run side by side, and what each may take. Plans that meet nobody keep all

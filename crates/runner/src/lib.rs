@@ -38,7 +38,7 @@ mod side;
 mod snapshot;
 mod stream;
 
-pub use batch::batch;
+pub use batch::{Impact, batch, impact};
 pub use gate::TimePolicy;
 pub use intake::Feed;
 pub use job::{Job, Progress, Report};
@@ -51,4 +51,4 @@ pub use reconcile::*;
 pub use reconcile_report::*;
 pub use sample::{Content, Manifest, content};
 pub use side::{Loaded, SideInput, load_side};
-pub use stream::{Cut, stream};
+pub use stream::{Cut, goes_on, stream};

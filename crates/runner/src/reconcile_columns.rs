@@ -60,7 +60,7 @@ impl Columns {
         let apart = |name: &String| self.apart.iter().any(|(n, ..)| n == name);
         match tolerance.keys().find(|name| !numeric(name) && !apart(name)) {
             Some(name) if !self.key.is_empty() => {
-                bail!(SourceError::BadData(format!(
+                bail!(SourceError::Usage(format!(
                     "tolerance of {name}: both outputs need a numeric column of that name"
                 )))
             }

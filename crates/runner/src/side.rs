@@ -1,5 +1,6 @@
 //! Side inputs of a run: when they are loaded again, what serves while they cannot be, and the copies kept of them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use connector::{SourceError, read_whole};
+use connector::{SourceError, Whole};
 use datafusion::catalog::TableProvider;
 use journal::SideFacts;
 use scan::{Side, VALID_FROM};
@@ -19,7 +20,7 @@ use crate::intake::now_us;
 /// A side input of a run, with the copy of it that serves.
 #[derive(Clone)]
 pub struct SideInput {
-    uri: String,
+    place: Whole,
     ttl: i64,
     side: Arc<Side>,
     loaded_at: i64,
@@ -39,33 +40,33 @@ pub struct Loaded {
 }
 
 /// What a side input holds: for a stream that goes on the copy that its last epoch used, for any other run what is at
-/// `uri` now.
+/// `place` now.
 ///
 /// # Errors
-/// As [`read_whole`].
-pub async fn load_side(name: &str, uri: &str, out: &Path, recorded: Option<&SideFacts>) -> Result<Loaded> {
+/// As [`Whole::read`].
+pub async fn load_side(name: &str, place: &Whole, out: &Path, recorded: Option<&SideFacts>) -> Result<Loaded> {
     if let Some(facts) = recorded
         && let Some(kept) = Some(copy(out, name, &facts.version)).filter(|kept| kept.is_file())
     {
-        let rows = read_whole(&kept.to_string_lossy(), None, VALID_FROM).await?;
+        let rows = Whole::new(&kept.to_string_lossy(), &BTreeMap::new()).read(None, VALID_FROM).await?;
         return Ok(Loaded { rows, loaded_at: facts.loaded_at, kept_as: Some(facts.version.clone()) });
     }
-    let rows = read_whole(uri, None, VALID_FROM).await.with_context(|| format!("load side input {name}"))?;
+    let rows = place.read(None, VALID_FROM).await.with_context(|| format!("load side input {name}"))?;
     Ok(Loaded { rows, loaded_at: now_us(), kept_as: None })
 }
 
 impl SideInput {
-    /// What was loaded, of `uri`, bound to its keys; to be loaded again once it is older than `ttl`, microseconds.
+    /// What was loaded, of `place`, bound to its keys; to be loaded again once it is older than `ttl`, microseconds.
     ///
     /// # Errors
     /// [`SourceError::BadData`] for a kept copy that holds something else than its name says.
-    pub fn new(uri: String, ttl: i64, side: Side, loaded: &Loaded) -> Result<SideInput> {
+    pub fn new(place: Whole, ttl: i64, side: Side, loaded: &Loaded) -> Result<SideInput> {
         if let Some(kept) = loaded.kept_as.as_ref().filter(|kept| *kept != side.version()) {
             let what = format!("the kept copy {kept} of side input {} was touched", side.name());
             bail!(SourceError::BadData(format!("{what}: restore the file, or start over with another --out")));
         }
         let loaded_at = loaded.loaded_at;
-        Ok(SideInput { uri, ttl, side: Arc::new(side), loaded_at, tried_at: loaded_at, stale: false })
+        Ok(SideInput { place, ttl, side: Arc::new(side), loaded_at, tried_at: loaded_at, stale: false })
     }
 
     /// The columns of an input with those of this side input.
@@ -74,6 +75,11 @@ impl SideInput {
     /// As [`Side::extended`].
     pub fn extended(&self, input: &SchemaRef) -> Result<SchemaRef> {
         Ok(self.side.extended(input)?)
+    }
+
+    /// What in the copy that serves is not clear, to say once.
+    pub fn doubt(&self) -> Option<String> {
+        self.side.doubt()
     }
 
     /// The name and the keys, as given on the command line.
@@ -110,8 +116,9 @@ impl SideInput {
         self.tried_at = now;
         match self.loaded(out).await {
             Ok(side) => {
+                let news = side.version() != self.version();
                 (self.side, self.loaded_at, self.stale) = (side, now, false);
-                None
+                self.doubt().filter(|_| news)
             }
             Err(why) => {
                 let known = std::mem::replace(&mut self.stale, true);
@@ -122,7 +129,7 @@ impl SideInput {
     }
 
     async fn loaded(&self, out: &Path) -> Result<Arc<Side>> {
-        let rows = read_whole(&self.uri, Some(self.side.rows().schema()), VALID_FROM).await?;
+        let rows = self.place.read(Some(self.side.rows().schema()), VALID_FROM).await?;
         let side = Arc::new(self.side.renewed(&rows)?);
         keep(&side, out)?;
         Ok(side)
@@ -159,7 +166,7 @@ mod tests {
         let rows = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
         let side = Side::new("facts", &["id".to_owned()], "ts", &rows).unwrap();
         let loaded = Loaded { rows, loaded_at: 0, kept_as: None };
-        SideInput::new(uri.to_string_lossy().into_owned(), ttl, side, &loaded).unwrap()
+        SideInput::new(Whole::new(&uri.to_string_lossy(), &BTreeMap::new()), ttl, side, &loaded).unwrap()
     }
 
     #[tokio::test]

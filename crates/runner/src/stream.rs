@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use connector::SourceError;
 use futures::TryStreamExt;
-use journal::{Epoch, Journal, Ledger};
+use journal::{Epoch, Journal, JournalError, Ledger};
 use scan::{Batch, CELLS, Chosen, Merged, State};
 
 use crate::advance::{account, advance, take};
@@ -61,6 +61,18 @@ pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(
         cut,
     };
     run.run().await
+}
+
+/// The epoch after which [`stream`] would go on, none where it would begin; writes nothing.
+///
+/// # Errors
+/// [`Occupied`](crate::Occupied); `ConfigChanged` where `last`, the last epoch there is, was made with other flags.
+pub fn goes_on(job: &Job, last: Option<&Epoch>) -> Result<Option<u64>> {
+    Owner::new(job, Runner::Stream).check(&job.out)?;
+    let Some(last) = last else { return Ok(None) };
+    let differences = last.differences(&job.config);
+    ensure!(differences.is_empty(), JournalError::ConfigChanged { epoch: last.number, differences });
+    Ok(Some(last.number))
 }
 
 struct Run<'a, P> {

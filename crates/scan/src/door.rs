@@ -11,6 +11,7 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::prelude::{DataFrame, ident};
 
 use datafusion::sql::sqlparser::ast::{Expr, SelectItem};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -41,6 +42,18 @@ fn projection(select: &str) -> Result<Vec<String>> {
     Ok(items.iter().map(ToString::to_string).collect())
 }
 
+fn filtered(rows: DataFrame, filter: &str) -> Result<DataFrame> {
+    let filter = rows.parse_sql_expr(filter)?;
+    rows.filter(filter)
+}
+
+fn selected(rows: DataFrame, select: &str) -> Result<DataFrame> {
+    let mut columns = projection(select)?.iter().map(|item| rows.parse_sql_expr(item)).collect::<Result<Vec<_>>>()?;
+    let positions = rows.schema().fields().iter().filter(|field| field.name().starts_with('_'));
+    columns.extend(positions.map(|field| ident(field.name())));
+    rows.select(columns)
+}
+
 impl Door {
     /// Plans `select SELECT from rows where WHERE`; none of the two is everything.
     ///
@@ -52,20 +65,11 @@ impl Door {
         let table = SlotTable { slot: Slot::Batch(TABLE.to_owned()), schema: rows.clone() };
         let rows = context.read_table(Arc::new(table))?;
         let rows = match filter {
-            Some(filter) => {
-                let filter = rows.parse_sql_expr(filter)?;
-                rows.filter(filter)?
-            }
+            Some(filter) => filtered(rows, filter).map_err(|e| e.context(format!("--where {filter}")))?,
             None => rows,
         };
         let rows = match select {
-            Some(select) => {
-                let mut columns =
-                    projection(select)?.iter().map(|item| rows.parse_sql_expr(item)).collect::<Result<Vec<_>>>()?;
-                let positions = schema.fields().iter().filter(|field| field.name().starts_with('_'));
-                columns.extend(positions.map(|field| datafusion::logical_expr::ident(field.name())));
-                rows.select(columns)?
-            }
+            Some(select) => selected(rows, select).map_err(|e| e.context(format!("--select {select}")))?,
             None => rows,
         };
         if let Some((word, why)) = breach(rows.logical_plan())? {

@@ -49,6 +49,7 @@ mod table;
 mod texts;
 mod touches;
 mod unit;
+mod versions;
 
 pub use at_once::Tables;
 pub use bind::{Input, Output};

@@ -6,10 +6,10 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringViewArray, StructArray, UInt32Array};
-use arrow::compute::{cast, take, take_record_batch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringViewArray, StructArray};
+use arrow::compute::{take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimestampMicrosecondType};
-use arrow::row::{Row, RowConverter, Rows, SortField};
+use arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Column;
 use datafusion::datasource::{ViewTable, provider_as_source};
@@ -20,8 +20,9 @@ use datafusion::logical_expr::{
 };
 use twox_hash::XxHash3_128;
 
-use crate::binding::{TIME, canonical};
+use crate::binding::canonical;
 use crate::conform::conform;
+use crate::versions::{Versions, comparable};
 
 /// The column of a side input that says from when on a row holds, until the next one of its key. A row without it holds
 /// before all others.
@@ -38,10 +39,7 @@ pub struct Side {
     time: String,
     /// By key, then `valid_from`, then all columns.
     rows: RecordBatch,
-    converter: RowConverter,
-    /// The key of each row, and from when on it holds.
-    key: Rows,
-    from: Vec<i64>,
+    versions: Versions,
     version: String,
 }
 
@@ -52,27 +50,15 @@ impl Side {
     /// Rows without one of the keys; a `valid_from` that is no timestamp.
     pub fn new(name: &str, keys: &[String], time: &str, rows: &RecordBatch) -> Result<Side> {
         let rows = conform(rows, &Arc::new(canonical(&rows.schema())))?;
-        let from = valid_from(name, &rows)?;
         let columns = keys.iter().map(|key| rows.schema().index_of(key)).collect::<Result<Vec<_>, _>>()?;
-        let (converter, key) = encode(&rows.project(&columns)?)?;
-        let (_, content) = encode(&rows)?;
-        let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
-        order.sort_unstable_by(|a, b| {
-            let (a, b) = (*a as usize, *b as usize);
-            let by_time = || from[a].cmp(&from[b]).then_with(|| content.row(a).cmp(&content.row(b)));
-            key.row(a).cmp(&key.row(b)).then_with(by_time)
-        });
-        let rows = take_record_batch(&rows, &UInt32Array::from(order))?;
-        let key = converter.convert_columns(rows.project(&columns)?.columns())?;
+        let (versions, order) = Versions::new(&rows.project(&columns)?, &valid_from(name, &rows)?, &rows)?;
         Ok(Side {
             name: name.to_owned(),
             keys: keys.to_vec(),
             time: time.to_owned(),
-            from: valid_from(name, &rows)?,
-            version: version(&rows.schema(), &content),
-            rows,
-            converter,
-            key,
+            version: version(&rows)?,
+            rows: take_record_batch(&rows, &order)?,
+            versions,
         })
     }
 
@@ -89,6 +75,22 @@ impl Side {
     /// The sum of the XXH3-128 of its rows, modulo 2^128, 32 hex digits: the same for any order and any file format.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What a reader of it may not have meant, and what is made of that.
+    pub fn doubt(&self) -> Option<String> {
+        let name = &self.name;
+        if self.rows.schema().field_with_name(VALID_FROM).is_err() {
+            return Some(format!("side input {name} has no column {VALID_FROM}: its rows hold at all times"));
+        }
+        let row = self.versions.twins()?;
+        let said = |column: &String| {
+            let values = self.rows.column_by_name(column)?;
+            Some(format!("{column} {}", array_value_to_string(values, row).ok()?))
+        };
+        let key: Vec<String> = self.keys.iter().chain([&VALID_FROM.to_owned()]).filter_map(said).collect();
+        let what = "says two things at once: of such rows the greater in all columns stands";
+        Some(format!("side input {name} {what}; {} for one", key.join(", ")))
     }
 
     /// All rows, in an order of their own: what makes the same copy again.
@@ -187,46 +189,13 @@ impl Side {
 
     /// The values of [`Side::fields`] for rows with these keys and times.
     fn columns(&self, keys: &[ArrayRef], times: &ArrayRef, stale: bool) -> Result<Vec<ArrayRef>> {
-        let found = self.as_of(keys, times)?;
+        let found = self.versions.as_of(keys, times)?;
         let mut columns =
             self.values().map(|at| take(self.rows.column(at), &found, None)).collect::<Result<Vec<_>, _>>()?;
         let version = std::iter::repeat_n(&self.version, found.len());
         columns.push(Arc::new(StringViewArray::from_iter_values(version)));
         columns.push(Arc::new(BooleanArray::from(vec![stale; found.len()])));
         Ok(columns)
-    }
-
-    /// For each key and time the row that holds then, if there is one.
-    fn as_of(&self, keys: &[ArrayRef], times: &ArrayRef) -> Result<UInt32Array> {
-        let kinds = self.keys.iter().map(|key| Ok(self.rows.schema().field_with_name(key)?.data_type().clone()));
-        let kinds = kinds.collect::<Result<Vec<_>>>()?;
-        // A key that is none in the side input's type is not in it.
-        let keys = keys.iter().zip(&kinds).map(|(key, kind)| cast(key, kind)).collect::<Result<Vec<_>, _>>()?;
-        let probes = self.converter.convert_columns(&keys)?;
-        let times = cast(times, &TIME)?;
-        let times = times.as_primitive::<TimestampMicrosecondType>();
-        let row = |row: usize| {
-            if times.is_null(row) || keys.iter().any(|key| key.is_null(row)) {
-                return None;
-            }
-            let last = self.after(probes.row(row), times.value(row)).checked_sub(1)?;
-            (self.key.row(last) == probes.row(row)).then_some(last as u32)
-        };
-        Ok((0..probes.num_rows()).map(row).collect())
-    }
-
-    /// How many rows are at or before a key and a time.
-    fn after(&self, key: Row<'_>, time: i64) -> usize {
-        let (mut low, mut high) = (0, self.from.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            if self.key.row(middle).cmp(&key).then(self.from[middle].cmp(&time)).is_le() {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
     }
 }
 
@@ -240,19 +209,13 @@ fn valid_from(name: &str, rows: &RecordBatch) -> Result<Vec<i64>> {
     Ok(times.iter().map(|time| time.unwrap_or(i64::MIN)).collect())
 }
 
-/// Rows in a form that compares as bytes.
-fn encode(rows: &RecordBatch) -> Result<(RowConverter, Rows)> {
-    let fields = rows.columns().iter().map(|column| SortField::new(column.data_type().clone()));
-    let converter = RowConverter::new(fields.collect())?;
-    let encoded = converter.convert_columns(rows.columns())?;
-    Ok((converter, encoded))
-}
-
-fn version(schema: &Schema, content: &Rows) -> String {
-    let columns = schema.fields().iter().map(|field| format!("{} {}\n", field.name(), field.data_type()));
-    let columns = XxHash3_128::oneshot(columns.collect::<String>().as_bytes());
+fn version(rows: &RecordBatch) -> Result<String> {
+    let columns =
+        rows.schema().fields().iter().map(|f| format!("{} {}\n", f.name(), f.data_type())).collect::<String>();
+    let columns = XxHash3_128::oneshot(columns.as_bytes());
+    let (_, content) = comparable(rows)?;
     let sum = content.iter().fold(columns, |sum, row| sum.wrapping_add(XxHash3_128::oneshot(row.as_ref())));
-    format!("{sum:032x}")
+    Ok(format!("{sum:032x}"))
 }
 
 /// `side_NAME(key, …, time)`: what a side input adds to a row, as a struct.
