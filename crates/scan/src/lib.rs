@@ -20,6 +20,7 @@ mod credit;
 mod credits;
 mod declare;
 mod door;
+mod durations;
 mod edge;
 mod expand;
 mod functions;

@@ -23,6 +23,7 @@ use crate::binding::Binding;
 use crate::bottom::{bottom, bottom_edge};
 use crate::conform::conform;
 use crate::credits::{credits, sources};
+use crate::durations::FixedIntervals;
 use crate::edge::edge_of;
 use crate::functions::{id_count, id_set};
 use crate::items::items;
@@ -291,7 +292,8 @@ pub(crate) fn session(
 ) -> SessionContext {
     let builder =
         SessionStateBuilder::new().with_config(config.clone()).with_runtime_env(runtime).with_default_features();
-    let context = SessionContext::new_with_state(builder.with_physical_optimizer_rule(rule).build());
+    let builder = builder.with_optimizer_rule(Arc::new(FixedIntervals)).with_physical_optimizer_rule(rule);
+    let context = SessionContext::new_with_state(builder.build());
     context.register_udaf(id_set(approximate, detail));
     context.register_udf(id_count());
     context.register_udaf(touches());
