@@ -9,7 +9,7 @@ use connector::SourceError;
 use datafusion::error::DataFusionError;
 use journal::{JournalError, Unbalanced};
 use quota::RulesError;
-use runner::{MissingInput, Occupied};
+use runner::{MissingInput, Occupied, OtherState};
 use scan::{SampleError, ScriptError};
 
 /// The command line asks for something that cannot be (exit 2).
@@ -61,7 +61,7 @@ fn code(error: &Error) -> u8 {
             if cause.is::<MissingInput>() {
                 return Some(66);
             }
-            if cause.is::<RulesError>() || cause.is::<Occupied>() {
+            if cause.is::<RulesError>() || cause.is::<Occupied>() || cause.is::<OtherState>() {
                 return Some(78);
             }
             if let Some(error) = cause.downcast_ref::<SampleError>() {

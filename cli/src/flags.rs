@@ -53,6 +53,13 @@ pub struct RunFlags {
     /// Read an archive that ingest wrote in the order in which its rows arrived
     #[arg(long, conflicts_with = "follow", help_heading = "Stream")]
     pub replay: bool,
+    /// Begin with the state that a stream of the same command and params left there, or merge --state made: what is older
+    /// than its watermark is late
+    #[arg(long, value_name = "DIR", value_parser = directory, help_heading = "Stream")]
+    pub init_state: Vec<PathBuf>,
+    /// At the end of the input keep the state, for a later run to begin with
+    #[arg(long, help_heading = "Stream")]
+    pub keep_state: bool,
     /// A micro-batch waits no longer than this
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration, help_heading = "Stream")]
     pub interval: Duration,

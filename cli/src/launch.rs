@@ -1,6 +1,7 @@
 //! From a planned command to a run: binds the script to its inputs, chooses the runner by the sources, reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,6 +108,11 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
     }
     refuse_overlap(&plan)?;
     let mut opened = open(&plan).await?;
+    if matches!(opened, Opened::Batch(..)) && (plan.flags.keep_state || !plan.flags.init_state.is_empty()) {
+        let what =
+            "--keep-state and --init-state are for streams: a batch run reads the hours before its own by itself";
+        return Err(Usage(what.to_owned()).into());
+    }
     let sides = load_sides(&plan, &mut opened).await?;
     let scan = Scan::new(&plan.script, &binding(&plan, &opened)).await?;
     let scan = if plan.merged.is_some() { scan.agreeing() } else { scan };
@@ -125,6 +131,8 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         time: plan.flags.time(),
         sides,
         merged: plan.merged.clone(),
+        init_state: states(&plan.flags).into_iter().collect(),
+        keep_state: plan.flags.keep_state,
         limits: plan.flags.limits(),
         sampling: plan.sampling.clone(),
         stop: stop_on_signal(),
@@ -290,11 +298,19 @@ fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> Result<BTreeMap<
             ("--max-future", flags.max_future),
         ];
         config.extend(times.map(|(flag, us)| (flag.to_owned(), format!("{us} µs"))));
+        if !flags.init_state.is_empty() {
+            config.insert("--init-state".to_owned(), serde_json::json!(states(flags)).to_string());
+        }
         let (from, to) = flags.range()?;
         let ends = [("--from", from), ("--to", to)];
         config.extend(ends.into_iter().filter_map(|(flag, hour)| Some((flag.to_owned(), hour?.to_string()))));
     }
     Ok(config)
+}
+
+/// The places of state to begin with, each once, whatever order they are named in.
+fn states(flags: &RunFlags) -> BTreeSet<PathBuf> {
+    flags.init_state.iter().cloned().collect()
 }
 
 fn explain(plan: &Plan, scan: &Scan, opened: &Opened) {

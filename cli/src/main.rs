@@ -23,6 +23,7 @@ mod sample_report;
 mod show;
 mod side;
 mod sql;
+mod states;
 mod stratify;
 mod topics;
 mod tuples;
@@ -101,7 +102,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
         Command::Attribute(attribute) => attribute.run().await,
         Command::Stratify(stratify) => launch::launch(stratify.plan()?).await,
-        Command::Merge(merge) => launch::launch(merge.plan().await?).await,
+        Command::Merge(merge) => merge.run().await,
         Command::Run(run) => launch::launch(run.plan()?).await,
         Command::Reconcile(reconcile) => reconcile.run().await,
         Command::Inspect(inspect) => inspect.run().await,

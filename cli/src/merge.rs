@@ -1,6 +1,7 @@
 //! `rescan merge`: what several regions have, as one.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -11,9 +12,10 @@ use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::ingest::{DEDUP, ID, TIME};
 use crate::join::Kind;
-use crate::launch::Plan;
+use crate::launch::{Plan, launch};
 use crate::regions::{self, Region};
 use crate::sql::script;
+use crate::states::unite;
 use crate::words::microseconds;
 
 /// The archives or the outputs of several regions as one: every event once, whichever of them have it
@@ -42,7 +44,12 @@ and names it; hours without such rows may be merged by then. So it is for join -
 attribute credits to nobody in one region and to impressions in another is what the other says.
 
 Not merged, for the result would be wrong (exit code 2): join --type left, right and anti, counts without their sets,
-samples. Merge the archives instead, and run the command again.")]
+samples. Merge the archives instead, and run the command again.
+
+With --state it is what streams of one command line left for later ones with --keep-state: a run that begins with the
+union, --init-state, has rows to come meet what each region has seen. The union is of files, byte for byte the same in
+any order, any grouping, or again; nothing of it depends on the command. Rows before the greatest watermark of the places
+are late then.")]
 pub struct Merge {
     /// Archives that ingest wrote, or outputs of one command line: dt=/hr= directories or s3://…
     #[arg(required = true, num_args = 2.., value_name = "[NAME=]URI")]
@@ -61,10 +68,23 @@ pub struct Merge {
     /// Of joins: which rows stand without a partner [default: as in the regions]
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     kind: Option<Kind>,
+    /// Merge what streams left with --keep-state, for --init-state
+    #[arg(long, conflicts_with_all = [
+        "inputs", "from", "to", "hour", "day", "follow", "replay", "side", "init_state", "keep_state", "dedup", "id",
+        "time", "kind", "dry_run", "explain",
+    ])]
+    state: bool,
 }
 
 impl Merge {
-    pub async fn plan(self) -> Result<Plan> {
+    pub async fn run(self) -> Result<ExitCode> {
+        if self.state {
+            return unite(&self.places, &self.run);
+        }
+        launch(self.plan().await?).await
+    }
+
+    async fn plan(self) -> Result<Plan> {
         if !self.run.inputs.is_empty() || self.run.follow || self.run.replay {
             return Err(
                 Usage("merge takes what there is as it is: leave out --in, --follow and --replay".to_owned()).into()

@@ -12,6 +12,7 @@ mod main {
     mod explain_play;
     mod fates;
     mod golden;
+    mod init_state;
     mod kafka;
     mod memory;
     mod merge;

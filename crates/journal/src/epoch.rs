@@ -26,6 +26,10 @@ pub struct Epoch {
     pub sources: BTreeMap<String, SourceFacts>,
     /// The job's watermark after this epoch, microseconds UTC; none before the first row.
     pub watermark: Option<i64>,
+    /// The job's watermark before its input ended, where its state was kept then: what a row at or after it can meet;
+    /// `i64::MIN` where no row had come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<i64>,
     /// By input, counted since the first epoch.
     pub ledger: BTreeMap<String, Ledger>,
     /// Files that become visible with this epoch.
@@ -216,6 +220,7 @@ mod tests {
             )]
             .into(),
             watermark: Some(i64::MIN),
+            kept: Some(-7),
             ledger: [("plays".into(), Ledger { read: 1, late: 1, ..Default::default() })].into(),
             publish: vec![Publish {
                 staged: "_rescan/stage/s/1".into(),
@@ -261,10 +266,11 @@ mod tests {
     }
 
     #[test]
-    fn records_from_before_there_were_side_inputs_are_read() {
-        let before = Epoch { sides: BTreeMap::new(), ..epoch() };
+    fn records_from_before_there_were_side_inputs_and_kept_state_are_read() {
+        let before = Epoch { sides: BTreeMap::new(), kept: None, ..epoch() };
         let bytes = before.encode().unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("sides"));
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("sides") && !text.contains("kept"));
         assert_eq!(Epoch::decode(&bytes).unwrap(), before);
     }
 

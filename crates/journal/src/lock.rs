@@ -1,7 +1,7 @@
 //! One run a chain: an advisory lock that the kernel frees with the process, however that ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::durable::create_dirs;
@@ -32,6 +32,24 @@ impl Lock {
         file.set_len(0).map_err(at())?;
         file.write_all(holder().as_bytes()).map_err(at())?;
         Ok(Self { file })
+    }
+
+    /// Takes part in `dir/LOCK` with other readers of the chain, so that no run changes it meanwhile; none where no run
+    /// has ever locked it. Writes nothing and never waits.
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`].
+    pub fn shared(dir: &Path) -> Result<Option<Self>, JournalError> {
+        let path = dir.join("LOCK");
+        let mut file = match File::open(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(JournalError::at(&path))?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Self { file })),
+            Err(TryLockError::WouldBlock) => Err(locked(path, &mut file)),
+            Err(TryLockError::Error(source)) => Err(JournalError::Io { path, source }),
+        }
     }
 }
 
@@ -73,6 +91,19 @@ mod tests {
         assert!(error.to_string().contains(&format!("process {} (", std::process::id())), "{error}");
         drop(first);
         Lock::acquire(&chain).unwrap();
+    }
+
+    #[test]
+    fn readers_share_what_a_run_has_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Lock::shared(dir.path()).unwrap().is_none() && std::fs::read_dir(dir.path()).unwrap().next().is_none());
+        let run = Lock::acquire(dir.path()).unwrap();
+        assert!(matches!(Lock::shared(dir.path()), Err(JournalError::Locked { .. })));
+        drop(run);
+        let readers = [Lock::shared(dir.path()).unwrap(), Lock::shared(dir.path()).unwrap()];
+        assert!(matches!(Lock::acquire(dir.path()), Err(JournalError::Locked { .. })));
+        drop(readers);
+        Lock::acquire(dir.path()).unwrap();
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
-use journal::{Checksum, Sum, checksum_of, create_dirs};
+use journal::{Checksum, JournalError, Sum, checksum_of, create_dirs};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
@@ -80,17 +80,30 @@ fn written(path: &Path, write: impl FnOnce(Summed) -> Result<Summed>) -> Result<
 
 /// Reads an Arrow file back whose length and checksum are known.
 pub(crate) fn read_arrow(path: &Path, sum: &Sum) -> Result<Vec<RecordBatch>> {
-    let found = checksum_of(path).with_context(|| format!("read {}", path.display()))?;
-    if found != *sum {
-        bail!(journal::JournalError::Corrupt {
-            path: path.to_owned(),
-            what: format!(
-                "has {} bytes and checksum {}, and was written with {} and {}",
-                found.bytes, found.checksum, sum.bytes, sum.checksum
-            ),
-        });
-    }
+    check(path, &checksum_of(path).with_context(|| format!("read {}", path.display()))?, sum)?;
     let file = fs::File::open(path).with_context(|| format!("read {}", path.display()))?;
     let reader = FileReader::try_new_buffered(file, None).with_context(|| format!("read {}", path.display()))?;
     reader.collect::<Result<_, _>>().with_context(|| format!("read {}", path.display()))
+}
+
+/// Copies a file whose length and checksum are known.
+pub(crate) fn copy(from: &Path, to: &Path, sum: &Sum) -> Result<()> {
+    let mut file = File::open(from).with_context(|| format!("read {}", from.display()))?;
+    let copied = written(to, |mut copy| {
+        std::io::copy(&mut file, &mut copy)?;
+        Ok(copy)
+    })?;
+    check(from, &copied, sum)
+}
+
+/// That a file is as it was written.
+fn check(path: &Path, found: &Sum, sum: &Sum) -> Result<()> {
+    let what = || {
+        format!(
+            "has {} bytes and checksum {}, and was written with {} and {}",
+            found.bytes, found.checksum, sum.bytes, sum.checksum
+        )
+    };
+    ensure!(found == sum, JournalError::Corrupt { path: path.to_owned(), what: what() });
+    Ok(())
 }

@@ -60,6 +60,11 @@ impl Hours {
         rows
     }
 
+    /// The rows of an hour and of those after it, which stay.
+    pub(crate) fn since(&self, hour: Hour) -> impl Iterator<Item = &RecordBatch> {
+        self.rows.range(hour..).flat_map(|(_, rows)| rows)
+    }
+
     /// The hours that have rows here.
     pub(crate) fn hours(&self) -> Vec<Hour> {
         self.rows.keys().copied().collect()

@@ -59,6 +59,8 @@ pub(crate) struct Intake {
     sides: Vec<SideInput>,
     policy: TimePolicy,
     watermark: Option<i64>,
+    /// What it was before the input ended.
+    live: Option<i64>,
     /// Rows that f does not see, by input, since the last commit.
     pub aside: BTreeMap<(&'static str, String), Vec<RecordBatch>>,
     /// What became of rows before f, by input, since the last commit.
@@ -74,8 +76,13 @@ pub(crate) enum Read {
 }
 
 impl Intake {
-    /// Goes to where an epoch left off.
-    pub(crate) async fn new(mut feeds: Vec<Feed>, job: &Job, last: Option<&Epoch>) -> Result<Intake> {
+    /// Goes to where an epoch left off. Without one the run begins where the job's watermark is `floor`.
+    pub(crate) async fn new(
+        mut feeds: Vec<Feed>,
+        job: &Job,
+        last: Option<&Epoch>,
+        floor: Option<i64>,
+    ) -> Result<Intake> {
         let (policy, sides) = (job.time, job.sides.clone());
         let mut lanes = Vec::new();
         let mut ledger = BTreeMap::new();
@@ -86,21 +93,28 @@ impl Intake {
                 let facts = last.and_then(|last| last.sources.get(&format!("{input}/{name}")));
                 let offset = facts.map(|facts| serde_json::from_value::<Offset>(facts.offset.clone()));
                 let offset = offset.transpose().with_context(|| format!("the journal's offset of {input}/{name}"))?;
-                let clock = facts
-                    .map_or_else(Clock::default, |facts| Clock::resumed(facts.watermark, facts.idle, facts.finished));
+                let clock = facts.map_or_else(
+                    || Clock::resumed(floor, false, false),
+                    |facts| Clock::resumed(facts.watermark, facts.idle, facts.finished),
+                );
                 offsets.extend(offset.clone().map(|offset| (name.clone(), offset)));
                 let watermark_before = clock.watermark(policy.watermark_delay);
                 lanes.push(Lane { feed, partition, name, clock, offset, watermark_before, waiting: None });
             }
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
         }
-        let watermark = last.and_then(|last| last.watermark);
-        Ok(Intake { feeds, lanes, sides, policy, watermark, aside: BTreeMap::new(), ledger })
+        let watermark = last.map_or(floor, |last| last.watermark);
+        Ok(Intake { feeds, lanes, sides, policy, watermark, live: watermark, aside: BTreeMap::new(), ledger })
     }
 
     /// The job's watermark, microseconds; `i64::MAX` at the end of all input.
     pub(crate) fn watermark(&self) -> Option<i64> {
         self.watermark
+    }
+
+    /// The same before the end: no row before it was to be expected any more.
+    pub(crate) fn live(&self) -> Option<i64> {
+        self.live
     }
 
     /// Rows read since the last commit.
@@ -165,6 +179,7 @@ impl Intake {
     fn tick(&mut self) {
         let clocks = self.lanes.iter().map(|lane| &lane.clock);
         self.watermark = watermark(clocks, self.policy.watermark_delay, self.watermark);
+        self.live = self.watermark.filter(|watermark| *watermark < i64::MAX).or(self.live);
         for lane in self.lanes.iter_mut().filter(|lane| lane.clock.idle) {
             lane.clock.follow(self.watermark);
         }

@@ -31,6 +31,10 @@ pub struct Job {
     pub time: TimePolicy,
     /// How the sample is drawn at the end, where f keeps candidates: no hour is final before that.
     pub sampling: Option<Sampling>,
+    /// The places where streams of this f left the state that this one begins with; for streams.
+    pub init_state: Vec<PathBuf>,
+    /// Whether state outlives the end of the input; for streams.
+    pub keep_state: bool,
     /// Threads and memory.
     pub limits: Limits,
     /// Set by a signal: the run finishes or drops the current epoch and stops.

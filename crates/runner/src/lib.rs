@@ -9,6 +9,7 @@
 mod advance;
 mod aside;
 mod batch;
+mod carried;
 mod commit;
 mod current;
 mod dictionary;
@@ -37,8 +38,10 @@ mod seal;
 mod side;
 mod snapshot;
 mod stream;
+mod united;
 
 pub use batch::{Impact, batch, impact};
+pub use carried::OtherState;
 pub use gate::TimePolicy;
 pub use intake::Feed;
 pub use job::{Job, Progress, Report};
@@ -52,3 +55,4 @@ pub use reconcile_report::*;
 pub use sample::{Content, Manifest, content};
 pub use side::{Loaded, SideInput, load_side};
 pub use stream::{Cut, goes_on, stream};
+pub use united::{United, unite_states};

@@ -34,7 +34,8 @@ impl Snapshot {
         Ok(Snapshot { files, pending: BTreeMap::new() })
     }
 
-    /// Takes the rows that a step merged.
+    /// Takes the rows that a step merged. Rows of a table that f does not have stay until whoever reads them back lets
+    /// go of them; their last column is their time.
     pub(crate) fn add(&mut self, deltas: BTreeMap<String, Vec<RecordBatch>>) {
         for (table, rows) in deltas {
             self.pending.entry(table).or_default().extend(rows.into_iter().filter(|rows| rows.num_rows() > 0));
@@ -45,7 +46,7 @@ impl Snapshot {
     /// later can meet.
     pub(crate) fn write(&mut self, scan: &Scan, root: &Path, dir: &str, name: &str, before: Option<i64>) -> Result<()> {
         let expired = |table: &str, newest: i64| {
-            let keep = scan.keep(table).unwrap_or(0);
+            let keep = scan.keep(table).unwrap_or(i64::MAX);
             before.is_some_and(|before| newest.saturating_add(keep) < before)
         };
         self.files.retain(|file| !expired(&file.table, file.newest));
@@ -71,10 +72,11 @@ impl Snapshot {
 }
 
 fn newest(scan: &Scan, table: &str, rows: &RecordBatch) -> i64 {
-    let column = scan.time_column(table).unwrap_or_default();
+    let column = scan.time_column(table).unwrap_or(rows.num_columns() - 1);
     max(rows.column(column).as_primitive::<TimestampMicrosecondType>()).unwrap_or(i64::MIN)
 }
 
-fn read(root: &Path, file: &StateFile) -> Result<Vec<RecordBatch>> {
+/// The rows of a state file, below an output's root.
+pub(crate) fn read(root: &Path, file: &StateFile) -> Result<Vec<RecordBatch>> {
     read_arrow(&root.join(&file.path), &Sum { bytes: file.bytes, checksum: file.checksum.clone() })
 }

@@ -13,11 +13,15 @@ use journal::{Epoch, Journal, JournalError, Ledger};
 use scan::{Batch, CELLS, Chosen, Merged, State};
 
 use crate::advance::{account, advance, take};
+use crate::carried::{begin, still_open};
 use crate::commit::{Draft, Outputs, add, token};
 use crate::intake::{Feed, Gathered, Intake, PAUSE, Read};
 use crate::job::{Job, Progress, Report};
 use crate::owner::{Owner, Runner};
 use crate::snapshot::Snapshot;
+
+/// The journal of streams, below the output's root.
+pub(crate) const CHAIN: &str = "_rescan/journal/stream";
 
 /// How a stream is cut.
 #[derive(Clone, Copy, Debug)]
@@ -37,18 +41,24 @@ pub struct Cut {
 /// Runs until all input has ended, or a signal.
 ///
 /// # Errors
-/// [`Occupied`](crate::Occupied); anything that keeps an epoch from being committed; what was committed before stands.
+/// [`Occupied`](crate::Occupied); [`OtherState`](crate::OtherState), and state to begin with that is not there; anything that keeps an epoch from being committed; what was committed before stands.
 pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(&Progress)) -> Result<Report> {
     Owner::new(job, Runner::Stream).check(&job.out)?;
-    let journal = Journal::open(&job.out, Path::new("_rescan/journal/stream"), job.config.clone())?;
+    let journal = Journal::open(&job.out, Path::new(CHAIN), job.config.clone())?;
     let last = journal.last().cloned();
     job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
     let mut state = job.scan.empty();
     let files = last.as_ref().map(|last| last.state.clone()).unwrap_or_default();
+    let mut snapshot = Snapshot::restore(&job.out, files, &mut state)?;
+    let mut outputs = Outputs::new(job, last.as_ref())?;
+    let floor = match last {
+        None => begin(job, &mut state, &mut snapshot, &mut outputs)?,
+        Some(_) => None,
+    };
     let run = Run {
-        snapshot: Snapshot::restore(&job.out, files, &mut state)?,
-        intake: Intake::new(feeds, job, last.as_ref()).await?,
-        outputs: Outputs::new(job, last.as_ref())?,
+        intake: Intake::new(feeds, job, last.as_ref(), floor).await?,
+        snapshot,
+        outputs,
         ledger: last.as_ref().map(|last| last.ledger.clone()).unwrap_or_default(),
         merged: Vec::new(),
         report: Report::default(),
@@ -98,6 +108,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
     async fn run(mut self) -> Result<Report> {
         if self.last.as_ref().is_some_and(|last| last.watermark == Some(i64::MAX)) {
             self.refuse_more().await?;
+            self.refuse_state()?;
             self.report.ledger = self.ledger;
             self.report.up_to_date = 1;
             return Ok(self.report);
@@ -143,6 +154,20 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             "{more}, and the run into {out} came to the end of its input, where every hour was sealed: begin anew with \
              another --out, and with --follow where more is to come"
         )))
+    }
+
+    /// State that is gone cannot be kept.
+    fn refuse_state(&self) -> Result<()> {
+        let kept = self.last.as_ref().is_some_and(|last| last.kept.is_some());
+        let out = self.job.out.display();
+        ensure!(
+            kept || !self.job.keep_state,
+            SourceError::BadData(format!(
+                "the run into {out} let go of its state at the end of its input: begin anew with --keep-state and \
+                 another --out"
+            ))
+        );
+        Ok(())
     }
 
     fn changed(&self) -> bool {
@@ -205,10 +230,14 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         }
     }
 
-    /// No row before this will come to f any more, nor will state be read for it: that of a sample is at the very end.
+    /// No row before this will come to f any more, nor will state be read for it: that of a sample is at the very end,
+    /// and state that is kept by runs to come.
     fn expiry(&self) -> Option<i64> {
         let drawn = |watermark: &i64| self.job.sampling.is_some() && *watermark == i64::MAX;
-        let watermark = self.intake.watermark().filter(|watermark| !drawn(watermark));
+        let watermark = match self.job.keep_state {
+            true => self.intake.live(),
+            false => self.intake.watermark().filter(|watermark| !drawn(watermark)),
+        };
         watermark.map(|watermark| watermark.saturating_sub(self.job.time.allowed_lateness))
     }
 
@@ -220,10 +249,19 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         // What the source read and what f took are counted apart: an epoch whose sums differ is not committed.
         add(&mut self.ledger, &self.intake.ledger);
         self.intake.ledger.values_mut().for_each(|ledger| *ledger = Ledger::default());
-        for (input, merged) in self.merged.drain(..) {
-            take(self.ledger.entry(input).or_default(), merged);
+        for (input, mut merged) in self.merged.drain(..) {
+            let ledger = self.ledger.entry(input).or_default();
+            if !self.job.init_state.is_empty() {
+                // Rows taken back that this run did not take stay in the account of the run that did.
+                merged.retracted = merged.retracted.min(ledger.accepted + merged.new);
+            }
+            take(ledger, merged);
         }
         let watermark = self.intake.watermark();
+        let kept = (self.job.keep_state && watermark == Some(i64::MAX)).then(|| self.intake.live());
+        if let Some(live) = kept {
+            self.snapshot.add(still_open(self.job, &self.outputs, live)?);
+        }
         let epoch = Epoch {
             number,
             token,
@@ -231,6 +269,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             sources: self.intake.facts()?,
             sides: self.intake.side_facts(),
             watermark,
+            kept: kept.map(|live| live.unwrap_or(i64::MIN)),
             ledger: self.ledger.clone(),
             ..Epoch::default()
         };

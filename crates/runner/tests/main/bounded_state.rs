@@ -97,6 +97,8 @@ async fn state_does_not_grow_with_the_days() {
         limits: Limits { threads: 1, memory: None },
         sides: Vec::new(),
         merged: None,
+        init_state: Vec::new(),
+        keep_state: false,
         sampling: None,
         stop: Arc::new(AtomicBool::new(false)),
     };
