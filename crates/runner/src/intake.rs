@@ -84,6 +84,8 @@ impl Intake {
         floor: Option<i64>,
     ) -> Result<Intake> {
         let (policy, sides) = (job.time, job.sides.clone());
+        // A source partition that the journal does not know may hold rows of hours that are sealed.
+        let watermark = last.map_or(floor, |last| last.watermark);
         let mut lanes = Vec::new();
         let mut ledger = BTreeMap::new();
         for (feed, Feed { input, source, .. }) in feeds.iter_mut().enumerate() {
@@ -94,7 +96,7 @@ impl Intake {
                 let offset = facts.map(|facts| serde_json::from_value::<Offset>(facts.offset.clone()));
                 let offset = offset.transpose().with_context(|| format!("the journal's offset of {input}/{name}"))?;
                 let clock = facts.map_or_else(
-                    || Clock::resumed(floor, false, false),
+                    || Clock::resumed(watermark, false, false),
                     |facts| Clock::resumed(facts.watermark, facts.idle, facts.finished),
                 );
                 offsets.extend(offset.clone().map(|offset| (name.clone(), offset)));
@@ -103,7 +105,6 @@ impl Intake {
             }
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
         }
-        let watermark = last.map_or(floor, |last| last.watermark);
         Ok(Intake { feeds, lanes, sides, policy, watermark, live: watermark, aside: BTreeMap::new(), ledger })
     }
 

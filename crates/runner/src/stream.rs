@@ -41,7 +41,8 @@ pub struct Cut {
 /// Runs until all input has ended, or a signal.
 ///
 /// # Errors
-/// [`Occupied`](crate::Occupied); [`OtherState`](crate::OtherState), and state to begin with that is not there; anything that keeps an epoch from being committed; what was committed before stands.
+/// [`Occupied`](crate::Occupied); [`OtherState`](crate::OtherState), and state to begin with that is not there; anything
+/// that keeps an epoch from being committed; what was committed before stands.
 pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(&Progress)) -> Result<Report> {
     Owner::new(job, Runner::Stream).check(&job.out)?;
     let journal = Journal::open(&job.out, Path::new(CHAIN), job.config.clone())?;

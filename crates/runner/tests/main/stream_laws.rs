@@ -70,14 +70,15 @@ struct Player {
     /// By partition: positions that are not given.
     left_out: BTreeSet<(usize, usize)>,
     at: [usize; 2],
-    names: [String; 2],
+    /// The partitions that there are.
+    names: Vec<String>,
     /// Rows of a chunk at most; every chunk has others.
     rng: Option<ChaCha8Rng>,
 }
 
 impl Player {
     fn of(tapes: &[Vec<Event>; 2], rng: Option<ChaCha8Rng>) -> Player {
-        let (to, names) = ([tapes[0].len(), tapes[1].len()], PARTITIONS.map(str::to_owned));
+        let (to, names) = ([tapes[0].len(), tapes[1].len()], PARTITIONS.map(str::to_owned).to_vec());
         Player { tapes: tapes.clone(), from: [0, 0], to, left_out: BTreeSet::new(), at: [0, 0], names, rng }
     }
 
@@ -341,6 +342,35 @@ fn law(command: &str, sql: &str, inputs: &[&'static str], keeps_rows: Option<boo
         }
         runtime.block_on(go_on(command, sql, &tapes, &mut rng, &context));
     }
+}
+
+/// Its rows of hours that are sealed are late.
+#[tokio::test]
+async fn a_partition_that_appears_while_a_run_goes_on_is_behind_the_job() {
+    let (dir, sql) = (tempfile::tempdir().unwrap(), include_str!("../../../../sql/ingest.sql"));
+    let at = |hour: i64| 1_700_000_000_000_000i64.div_euclid(60 * MINUTE) * 60 * MINUTE + hour * 60 * MINUTE;
+    let first: Vec<Event> = (0..6).map(|hour| (hour, at(i64::from(hour)))).collect();
+    let tapes = Tapes::from([("events", [first, vec![(7, at(0)), (8, at(5))]])]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let cut = Cut {
+        rows_max: 1,
+        interval: Duration::from_millis(1),
+        commit_interval: Duration::ZERO,
+        pending_rows_max: usize::MAX,
+        follow: false,
+    };
+    let player = Player { names: vec!["a".to_owned()], ..Player::of(&tapes["events"], None) };
+    let begun = job("ingest", sql, &tapes, dir.path(), &stop).await;
+    let steps = AtomicUsize::new(4);
+    let report = stream(&begun, vec![player.feed("events")], cut, |_| {
+        stop.store(steps.fetch_sub(1, Ordering::Relaxed) == 1, Ordering::Relaxed);
+    });
+    assert!(report.await.unwrap().sealed.len() > 1);
+    stop.store(false, Ordering::Relaxed);
+    let all = Player::of(&tapes["events"], None).feed("events");
+    let report = stream(&begun, vec![all], cut, |_| {}).await.unwrap();
+    let ledger = &report.ledger["events"];
+    assert_eq!((ledger.read, ledger.accepted, ledger.late), (8, 7, 1), "{ledger:?}");
 }
 
 #[test]
