@@ -106,8 +106,14 @@ fn as_json(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>,
         "sources": epoch.map(|epoch| &epoch.sources),
         "open": epoch.map(|epoch| &epoch.open),
         "state": epoch.map(|epoch| &epoch.state),
+        "state_kept_from": epoch.and_then(kept).map(time),
         "sample": sample,
     })
+}
+
+/// From when on rows may come to the state that a stream kept at the end of its input, or several did.
+fn kept(epoch: &Epoch) -> Option<i64> {
+    epoch.kept.or(epoch.watermark.filter(|watermark| *watermark < i64::MAX && epoch.sources.is_empty()))
 }
 
 fn print(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>) {
@@ -120,6 +126,11 @@ fn print(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>) {
     let Some(epoch) = epoch else { return };
     let watermark = epoch.watermark.map_or_else(|| "none yet".to_owned(), time);
     let state: u64 = epoch.state.iter().map(|file| file.rows).sum();
-    println!("\nepoch {}, watermark {watermark}, {state} rows of state, {} hours open", epoch.number, epoch.open.len());
+    let kept = kept(epoch).map_or_else(String::new, |from| format!(" kept for rows from {} on", time(from)));
+    println!(
+        "\nepoch {}, watermark {watermark}, {state} rows of state{kept}, {} hours open",
+        epoch.number,
+        epoch.open.len()
+    );
     print!("{}", crate::show::ledger(&epoch.ledger));
 }

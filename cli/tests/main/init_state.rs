@@ -304,6 +304,8 @@ fn state_that_cannot_be_is_refused() {
     dir.ok(&format!("{} --out dropped", line("join", "one")));
     dir.ok(&format!("{} --keep-state --out other", line("join --within 1h", "one")));
     fs::create_dir(dir.path("empty")).unwrap();
+    let inspected = dir.ok("inspect kept").out;
+    assert!(inspected.contains(" rows of state kept for rows from 2016-11-07T01:"), "{inspected}");
     refused(&dir, &format!("{next} --within 1h --init-state kept"), 78, "param within");
     refused(&dir, &format!("{next} --allowed-lateness 1m --init-state kept"), 78, "--allowed-lateness");
     refused(&dir, &format!("{} --init-state kept", line("run mine.sql", "two")), 78, "command join");
