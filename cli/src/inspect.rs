@@ -113,7 +113,8 @@ fn as_json(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>,
 
 /// From when on rows may come to the state that a stream kept at the end of its input, or several did.
 fn kept(epoch: &Epoch) -> Option<i64> {
-    epoch.kept.or(epoch.watermark.filter(|watermark| *watermark < i64::MAX && epoch.sources.is_empty()))
+    let kept = epoch.kept.filter(|kept| *kept > i64::MIN);
+    kept.or(epoch.watermark.filter(|watermark| *watermark < i64::MAX && epoch.sources.is_empty()))
 }
 
 fn print(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>) {

@@ -10,14 +10,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use arrow::datatypes::Schema;
 use connector::{Hour, SourceError};
-use runner::{
-    Cut, Impact, Job, Made, Manifest, Merged, Place, Range, Report, SideInput, batch, extent, goes_on, impact, stream,
-};
+use runner::{Cut, Job, Made, Manifest, Merged, Place, Range, Report, SideInput, batch, extent, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
+use crate::dry_run::would_run;
 use crate::exit::Usage;
 use crate::flags::RunFlags;
-use crate::inspect::last_epoch;
 use crate::open::{Opened, open};
 use crate::policies::Policies;
 use crate::regions::Region;
@@ -100,12 +98,7 @@ impl Plan {
 
 /// Runs a plan to its end.
 pub async fn launch(plan: Plan) -> Result<ExitCode> {
-    if plan.flags.out.as_os_str().is_empty() && !plan.flags.show.explain {
-        return Err(Usage("nothing says where the output goes: write --out DIR".to_owned()).into());
-    }
-    if plan.flags.out.is_file() {
-        return Err(Usage(format!("--out {} is a file: give a directory", plan.flags.out.display())).into());
-    }
+    refuse_no_place(&plan)?;
     refuse_overlap(&plan)?;
     let mut opened = open(&plan).await?;
     if matches!(opened, Opened::Batch(..)) && (plan.flags.keep_state || !plan.flags.init_state.is_empty()) {
@@ -124,9 +117,26 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         explain(&plan, &scan, &opened);
         return Ok(ExitCode::SUCCESS);
     }
-    let job = Job {
+    let job = job(&plan, &opened, sides, scan)?;
+    if plan.flags.show.dry_run {
+        return would_run(&plan, &job, opened).await;
+    }
+    let mut show = Show::new(&plan.flags.show, &plan.command);
+    let done = match opened {
+        Opened::Batch(places, _) => {
+            let range = range(&plan, &places).await?;
+            batch(Arc::new(job), places, range, |progress| show.progress(progress)).await?
+        }
+        Opened::Stream(feeds, _) => stream(&job, feeds, cut(&plan.flags), |progress| show.progress(progress)).await?,
+    };
+    drop(show);
+    finish(&plan, &done).await
+}
+
+fn job(plan: &Plan, opened: &Opened, sides: Vec<SideInput>, scan: Scan) -> Result<Job> {
+    Ok(Job {
         command: plan.command.clone(),
-        config: config(&plan, &opened, &sides)?,
+        config: config(plan, opened, &sides)?,
         out: plan.flags.out.clone(),
         time: plan.flags.time(),
         sides,
@@ -137,52 +147,16 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         sampling: plan.sampling.clone(),
         stop: stop_on_signal(),
         scan,
-    };
-    match opened {
-        Opened::Batch(places, _) => {
-            let range = range(&plan, &places).await?;
-            if plan.flags.show.dry_run {
-                let would = impact(&job, places, range).await?;
-                eprintln!("{}", would_write(&plan, &would));
-                return Ok(ExitCode::SUCCESS);
-            }
-            let mut show = Show::new(&plan.flags.show, &plan.command);
-            let done = batch(Arc::new(job), places, range, |progress| show.progress(progress)).await?;
-            drop(show);
-            finish(&plan, &done).await
-        }
-        Opened::Stream(feeds, _) => {
-            if plan.flags.show.dry_run {
-                let (last, out) = (last_epoch(&job.out)?, job.out.display());
-                let after = goes_on(&job, last.as_ref())?.map(|epoch| format!(", after epoch {epoch} of it"));
-                eprintln!("would run {} over {}, into {out}{}", plan.command, uris(&plan), after.unwrap_or_default());
-                return Ok(ExitCode::SUCCESS);
-            }
-            let cut = Cut {
-                rows_max: plan.flags.max_rows.max(1),
-                interval: plan.flags.interval,
-                commit_interval: plan.flags.commit_interval,
-                pending_rows_max: plan.flags.memory_limit.map_or(4_000_000, |bytes| bytes / 1024),
-                follow: plan.flags.follow,
-            };
-            let mut show = Show::new(&plan.flags.show, &plan.command);
-            let done = stream(&job, feeds, cut, |progress| show.progress(progress)).await?;
-            drop(show);
-            finish(&plan, &done).await
-        }
-    }
+    })
 }
 
-fn would_write(plan: &Plan, would: &Impact) -> String {
-    let (command, out, there) = (&plan.command, plan.flags.out.display(), would.up_to_date);
-    let hours = |hours: u64| if hours == 1 { "1 hour".to_owned() } else { format!("{hours} hours") };
-    match (would.stale.first(), would.stale.last()) {
-        (Some(first), Some(last)) => {
-            let of = if first == last { first.to_string() } else { format!("{first} to {last}") };
-            let there = if there > 0 { format!("; {} up to date", hours(there)) } else { String::new() };
-            format!("would run {command} for {}, {of}, into {out}{there}", hours(would.stale.len() as u64))
-        }
-        _ => format!("would write nothing: {command} is up to date in {out}, {}", hours(there)),
+fn cut(flags: &RunFlags) -> Cut {
+    Cut {
+        rows_max: flags.max_rows.max(1),
+        interval: flags.interval,
+        commit_interval: flags.commit_interval,
+        pending_rows_max: flags.memory_limit.map_or(4_000_000, |bytes| bytes / 1024),
+        follow: flags.follow,
     }
 }
 
@@ -210,8 +184,28 @@ async fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
     Ok(if done.stopped { ExitCode::from(STOPPED) } else { ExitCode::SUCCESS })
 }
 
-fn uris(plan: &Plan) -> String {
+/// All places that a plan reads, to be shown.
+pub fn uris(plan: &Plan) -> String {
     plan.uris().cloned().collect::<Vec<_>>().join(", ")
+}
+
+fn refuse_no_place(plan: &Plan) -> Result<()> {
+    let out = &plan.flags.out;
+    if out.as_os_str().is_empty() && !plan.flags.show.explain {
+        return Err(Usage("nothing says where the output goes: write --out DIR".to_owned()).into());
+    }
+    if out.is_file() {
+        return Err(Usage(format!("--out {} is a file: give a directory", out.display())).into());
+    }
+    let real = out.canonicalize().unwrap_or_else(|_| out.clone());
+    if states(&plan.flags).contains(&real) {
+        let what = format!("--init-state {} is --out too: give this run a directory of its own", out.display());
+        return Err(Usage(what).into());
+    }
+    for report in plan.report.iter().chain(plan.policies.iter().flat_map(|policies| &policies.files)) {
+        report.check(out)?;
+    }
+    Ok(())
 }
 
 /// Reading what one writes would never end, or end wrong.
@@ -242,7 +236,7 @@ pub fn columns(schema: &Schema) -> Vec<String> {
 }
 
 /// The hours that were asked for, or all that every input has.
-async fn range(plan: &Plan, places: &[Place]) -> Result<Range> {
+pub async fn range(plan: &Plan, places: &[Place]) -> Result<Range> {
     let (mut from, mut to) = plan.flags.range()?;
     if from.is_none() || to.is_none() {
         let mut whole: Option<(Hour, Hour)> = None;
@@ -308,9 +302,9 @@ fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> Result<BTreeMap<
     Ok(config)
 }
 
-/// The places of state to begin with, each once, whatever order they are named in.
+/// The places of state to begin with, each once, whatever order they are named in, and by which of their names.
 fn states(flags: &RunFlags) -> BTreeSet<PathBuf> {
-    flags.init_state.iter().cloned().collect()
+    flags.init_state.iter().map(|place| place.canonicalize().unwrap_or_else(|_| place.clone())).collect()
 }
 
 fn explain(plan: &Plan, scan: &Scan, opened: &Opened) {

@@ -3,6 +3,7 @@
 mod aggregate;
 mod allocator;
 mod attribute;
+mod dry_run;
 mod exit;
 mod explain_play;
 mod flags;

@@ -49,6 +49,12 @@ pub async fn listed(places: &[String], options: &BTreeMap<String, String>) -> Re
     let mut regions: Vec<Region> = Vec::new();
     for place in places {
         let (name, uri) = named(place);
+        let plain =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if name.is_some_and(|name| !plain(name)) {
+            let what = format!("{place}: a name is of letters, digits, - and _; a place with = in it is ./{place}");
+            return Err(Usage(what).into());
+        }
         if name.is_some() && regions.iter().any(|other| other.name.as_deref() == name) {
             return Err(Usage(format!("{place}: another region has this name: give each its own")).into());
         }

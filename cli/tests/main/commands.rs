@@ -100,12 +100,18 @@ fn a_dry_run_says_what_the_run_would_do() {
         said(&format!("{JOIN} --out batch")).err.contains("would write nothing: join is up to date in batch, 3 hours")
     );
     dir.ok(&format!("{STREAM} --out stream"));
-    assert!(said(&format!("{STREAM} --out stream")).err.contains("into stream, after epoch 1"));
+    assert!(
+        said(&format!("{STREAM} --out stream"))
+            .err
+            .contains("would write nothing: join came to the end of its input in stream")
+    );
     for (line, code) in [
         (format!("{STREAM} --out batch"), 78),
         (format!("{JOIN} --out stream"), 78),
         (format!("{STREAM} --within 1h --out stream"), 78),
         (format!("{JOIN} --hour 2016-11-08T00 --out batch"), 66),
+        (format!("{STREAM} --init-state stream --out begun"), 66),
+        (format!("{STREAM} --init-state begun --out begun"), 2),
         (JOIN.to_owned(), 2),
     ] {
         let ran = said(&line);

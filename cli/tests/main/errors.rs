@@ -47,6 +47,7 @@ fn usage() {
         "--colour red",
         "--memory-limit lots",
         "--memory-limit 0",
+        "--memory-limit 1023K",
     ] {
         let ran = dir.run(&format!("{JOIN} {flag}"));
         assert_eq!(ran.code, Some(2), "{flag}: {}", ran.err);
@@ -105,7 +106,7 @@ fn usage() {
     failed(&dir.run("ingest --in raw/plays.jsonl --schema plays --out raw/plays.jsonl"), 2, &["is a file"]);
     failed(&dir.run("ingest --in raw/impressions.jsonl --schema plays --out raw/plays.jsonl"), 2, &["is a file"]);
     let report = dir.run("stratify --in archive/plays --size 9 --strata device --report nowhere/a.html --out out");
-    assert!(report.code == Some(2) && report.err.contains("there is no such directory"), "{}", report.err);
+    assert!(report.code == Some(2) && report.err.contains("there is no directory nowhere"), "{}", report.err);
     failed(
         &dir.run("reconcile --batch archive/plays --stream archive/impressions --key event_id --tolerance nope=1"),
         2,

@@ -319,6 +319,10 @@ fn state_that_cannot_be_is_refused() {
     refused(&dir, "merge --state kept other", 78, "param within");
     refused(&dir, "merge --state kept dropped", 66, "--keep-state");
     refused(&dir, "merge --state kept kept --hour 2016-11-07T00", 2, "--hour");
+    let occupied = dir.run("merge --state kept kept --out dropped");
+    assert!(occupied.code == Some(78) && occupied.err.contains("give it another --out"), "{}", occupied.err);
+    dir.ok(&format!("{next} --init-state kept --init-state ./kept --out named"));
+    assert!(dir.ok(&format!("{next} --init-state ./kept --out named")).err.contains("up to date"));
     let ran = dir.run("merge --state kept kept --out kept");
     assert!(ran.code == Some(2) && ran.err.contains("a directory of its own"), "{}", ran.err);
     let late = dir.run(&format!("{} --keep-state --out dropped", line("join", "one")));

@@ -32,7 +32,7 @@ impl Whole {
 
     /// All rows, in the columns of `schema` or in those that they have there. Rows need no event time; a column `time` of
     /// text files is a timestamp all the same, and may be null. Columns of hours that begin with `_` are left out: they
-    /// say where a row came from.
+    /// say where a row came from. So are lists.
     ///
     /// # Errors
     /// As [`FileSource::open`]; [`SourceError::BadData`] for a row that does not fit, or where there is none;
@@ -63,10 +63,11 @@ async fn read_hours(root: &Location, schema: Option<SchemaRef>) -> Result<Record
     }
     let files = hours.values().map(|hour| hour.data(root)).collect::<Result<Vec<_>>>()?.concat();
     let table = scan(root, &files).await?;
-    let said = |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-    let mut columns = said(schema.as_ref().unwrap_or(&table.schema()));
-    columns.retain(|column| !column.starts_with('_'));
-    let columns: Vec<Expr> = columns.iter().map(ident).collect();
+    let wanted = schema.unwrap_or_else(|| table.schema());
+    // As from a file: the copy that is kept of it has no lists either.
+    let columns =
+        wanted.fields().iter().filter(|field| !field.name().starts_with('_') && !field.data_type().is_nested());
+    let columns: Vec<Expr> = columns.map(|field| ident(field.name())).collect();
     let rows = SessionContext::new().read_table(table)?.select(columns);
     let rows = rows.with_context(|| format!("read {root}"))?;
     let schema = Arc::new(rows.schema().as_arrow().clone());

@@ -12,7 +12,7 @@ use scan::{Batch, CELLS, Chosen, Held, Limits, Tables, unshared};
 
 use crate::advance::advance;
 use crate::current::stale;
-use crate::draw::Draw;
+use crate::draw::{Draw, other_hours};
 use crate::hour::{Part, commit, seal};
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
@@ -78,6 +78,10 @@ pub struct Impact {
     pub stale: Vec<Hour>,
     /// How many are there already, made of the same.
     pub up_to_date: u64,
+    /// The hours of a former sample that it would take out.
+    pub removed: Vec<Hour>,
+    /// What it would warn of.
+    pub warnings: Vec<String>,
 }
 
 /// What [`batch`] would do; writes nothing.
@@ -88,7 +92,9 @@ pub async fn impact(job: &Job, places: Vec<Place>, range: Range) -> Result<Impac
     let listed = look(job, places, range).await?;
     let mut report = Report::default();
     let stale = stale(job, &listed, range, &mut report).await?;
-    Ok(Impact { stale, up_to_date: report.up_to_date })
+    let others = if job.sampling.is_some() { other_hours(job, range).await? } else { Vec::new() };
+    let removed = others.into_iter().map(|(_, hour, _)| hour).collect();
+    Ok(Impact { stale, up_to_date: report.up_to_date, removed, warnings: absent(&listed, range) })
 }
 
 /// What there is to read; nothing is read where the output is another's.

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use connector::{Hour, SourceError};
-use journal::{Decision, Epoch, JournalError, Lock, OpenFile, Sum, look, recover};
+use journal::{Decision, Epoch, JournalError, Lock, OpenFile, Sum, recover};
 use scan::{Output, State};
 use thiserror::Error;
 
-use crate::commit::Outputs;
+use crate::commit::{Outputs, SealedTo};
 use crate::files::read_arrow;
 use crate::job::Job;
 use crate::snapshot::{Snapshot, read};
@@ -67,7 +67,7 @@ impl Left {
         let missing = |what: String| Err(SourceError::Missing(what).into());
         let corrupt = |what: String| Err(JournalError::Corrupt { path: chain.clone(), what }.into());
         let lock = Lock::shared(&chain)?;
-        let facts = look(&chain, &BTreeMap::new())?;
+        let facts = journal::look(&chain, &BTreeMap::new())?;
         match recover(&facts) {
             Decision::Fresh => return missing(format!("{place} has no state: no stream has run into it")),
             Decision::RollForward { .. } => {
@@ -126,6 +126,27 @@ fn open_table(job: &Job, output: &Output) -> String {
     format!("{}.{}", if job.sampling.is_some() { CANDIDATES } else { OPEN }, output.name)
 }
 
+/// What the streams of the job's f left at its places.
+///
+/// # Errors
+/// Those of [`Left::at`], and [`OtherState`].
+fn lefts(job: &Job) -> Result<Vec<Left>> {
+    let left = |place: &PathBuf| -> Result<Left> {
+        let left = Left::at(place)?;
+        left.same_f("this one", &job.config)?;
+        Ok(left)
+    };
+    job.init_state.iter().map(left).collect()
+}
+
+/// Whether a run could begin with them; writes nothing.
+///
+/// # Errors
+/// What would keep it from that.
+pub(crate) fn look(job: &Job) -> Result<()> {
+    lefts(job).map(|_| ())
+}
+
 /// Begins a run that has no epoch yet with what streams left at the job's places, and answers its watermark: the
 /// greatest of theirs, before which what rows would meet may be gone. The first epoch holds all of it.
 ///
@@ -141,9 +162,8 @@ pub(crate) fn begin(
     let whole = job.sampling.is_some() || job.init_state.len() == 1;
     let tables: BTreeMap<String, &Output> =
         job.scan.outputs().iter().map(|output| (open_table(job, output), output)).collect();
-    for place in &job.init_state {
-        let left = Left::at(place)?;
-        left.same_f("this one", &job.config)?;
+    for left in lefts(job)? {
+        let place = left.root.display();
         watermark = watermark.max(left.watermark);
         for file in left.epoch.state.iter().filter(|file| whole || !alone(&file.table)) {
             let rows = read(&left.root, file)?;
@@ -153,9 +173,13 @@ pub(crate) fn begin(
             }
             for rows in &rows {
                 let restored = state.restore(&file.table, rows);
-                restored.with_context(|| format!("restore {} of {}", file.path, place.display()))?;
+                restored.with_context(|| format!("restore {} of {place}", file.path))?;
             }
             snapshot.add([(file.table.clone(), rows)].into());
+        }
+        if let (Some(floor), true) = (left.watermark, whole && job.sampling.is_none() && !left.epoch.notes.is_null()) {
+            // Hours without rows after its last ones are this run's to seal.
+            outputs.sealed = SealedTo::read(&left.epoch)?.carried(Hour::of(floor.saturating_sub(job.settle())));
         }
         for output in job.scan.outputs().iter().filter(|_| whole) {
             for rows in open_rows(&left.root, &job.place(output), &left.epoch.open, Hour::of(i64::MIN))? {

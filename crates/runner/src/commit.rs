@@ -37,6 +37,32 @@ pub(crate) struct SealedTo {
     /// By output: the last sealed hour that has rows.
     #[serde(default)]
     rows_to: BTreeMap<String, Hour>,
+    /// By input: rows that were taken back beyond those that this run has taken, for it began with the state of one that
+    /// took them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    owed: BTreeMap<String, u64>,
+}
+
+impl SealedTo {
+    /// As an epoch wrote it down.
+    pub(crate) fn read(epoch: &Epoch) -> Result<SealedTo> {
+        serde_json::from_value(epoch.notes.clone()).context("the journal's notes")
+    }
+
+    /// What a run begins with that goes on where another had sealed its outputs, all hours before `from`.
+    pub(crate) fn carried(self, from: Hour) -> SealedTo {
+        let sealed_to = self.sealed_to.into_iter().map(|(output, sealed_to)| (output, sealed_to.min(from))).collect();
+        SealedTo { sealed_to, owed: BTreeMap::new(), ..self }
+    }
+
+    /// Takes rows back off those that were accepted, as soon as there are so many: however input is cut, the sums are
+    /// the same at its end.
+    pub(crate) fn take_back(&mut self, input: String, rows: u64, ledger: &mut Ledger) {
+        let owed = self.owed.remove(&input).unwrap_or(0) + rows;
+        let now = owed.min(ledger.accepted);
+        ledger.reclass(now, |ledger| &mut ledger.duplicate);
+        self.owed.extend((owed > now).then_some((input, owed - now)));
+    }
 }
 
 /// The files of one epoch while it is made.
@@ -60,8 +86,8 @@ impl Outputs {
     pub(crate) fn new(job: &Job, last: Option<&Epoch>) -> Result<Outputs> {
         let hours = job.scan.outputs().iter().map(|output| (output.name.clone(), Hours::default())).collect();
         let open = last.map(|last| last.open.clone()).unwrap_or_default();
-        let sealed = last.map(|last| serde_json::from_value(last.notes.clone())).transpose();
-        Ok(Outputs { hours, open, sealed: sealed.context("the journal's notes")?.unwrap_or_default() })
+        let sealed = last.map(SealedTo::read).transpose()?.unwrap_or_default();
+        Ok(Outputs { hours, open, sealed })
     }
 
     /// Adds the rows of a step.

@@ -37,14 +37,8 @@ impl Draw {
     /// # Errors
     /// [`Occupied::OtherHours`] without.
     pub(crate) async fn replace(&mut self, job: &Job, range: Range) -> Result<()> {
-        for output in job.scan.outputs() {
-            let place = job.place(output);
-            let root = Location::parse(&job.out.join(&place).to_string_lossy(), &BTreeMap::new())?;
-            let there = if job.out.exists() { list(&root, ..).await? } else { BTreeMap::new() };
-            for (hour, files) in there.into_iter().filter(|(hour, _)| !(range.from..range.to).contains(hour)) {
-                ensure!(range.force, Occupied::OtherHours { out: job.out.clone(), hour });
-                self.take_away(job, &place, hour, files.sealed).await?;
-            }
+        for (place, hour, sealed) in other_hours(job, range).await? {
+            self.take_away(job, &place, hour, sealed).await?;
         }
         Ok(())
     }
@@ -82,4 +76,22 @@ impl Draw {
         report.sample = Some(manifest);
         Ok(report)
     }
+}
+
+/// The hours of a former sample beyond a range: which output's, and whether they are sealed.
+///
+/// # Errors
+/// [`Occupied::OtherHours`] where they may not go.
+pub(crate) async fn other_hours(job: &Job, range: Range) -> Result<Vec<(String, Hour, bool)>> {
+    let mut others = Vec::new();
+    for output in job.scan.outputs() {
+        let place = job.place(output);
+        let root = Location::parse(&job.out.join(&place).to_string_lossy(), &BTreeMap::new())?;
+        let there = if job.out.exists() { list(&root, ..).await? } else { BTreeMap::new() };
+        for (hour, files) in there.into_iter().filter(|(hour, _)| !(range.from..range.to).contains(hour)) {
+            ensure!(range.force, Occupied::OtherHours { out: job.out.clone(), hour });
+            others.push((place.clone(), hour, files.sealed));
+        }
+    }
+    Ok(others)
 }

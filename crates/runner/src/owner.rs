@@ -66,6 +66,11 @@ impl Owner {
         Owner { command: job.command.clone(), outputs, runner }
     }
 
+    /// Of a place that holds the union of states.
+    pub(crate) fn of_states() -> Owner {
+        Owner { command: "merge --state".to_owned(), outputs: ["state".to_owned()].into(), runner: Runner::Stream }
+    }
+
     /// That the output is this owner's, or nobody's; writes nothing. Answers whether it is somebody's.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use journal::{Epoch, Journal, JournalError, Ledger};
 use scan::{Batch, CELLS, Chosen, Merged, State};
 
 use crate::advance::{account, advance, take};
-use crate::carried::{begin, still_open};
+use crate::carried::{begin, look, still_open};
 use crate::commit::{Draft, Outputs, add, token};
 use crate::intake::{Feed, Gathered, Intake, PAUSE, Read};
 use crate::job::{Job, Progress, Report};
@@ -77,10 +77,14 @@ pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(
 /// The epoch after which [`stream`] would go on, none where it would begin; writes nothing.
 ///
 /// # Errors
-/// [`Occupied`](crate::Occupied); `ConfigChanged` where `last`, the last epoch there is, was made with other flags.
+/// [`Occupied`](crate::Occupied); `ConfigChanged` where `last`, the last epoch there is, was made with other flags;
+/// without it [`OtherState`](crate::OtherState), and state to begin with that is not there.
 pub fn goes_on(job: &Job, last: Option<&Epoch>) -> Result<Option<u64>> {
     Owner::new(job, Runner::Stream).check(&job.out)?;
-    let Some(last) = last else { return Ok(None) };
+    let Some(last) = last else {
+        look(job)?;
+        return Ok(None);
+    };
     let differences = last.differences(&job.config);
     ensure!(differences.is_empty(), JournalError::ConfigChanged { epoch: last.number, differences });
     Ok(Some(last.number))
@@ -151,9 +155,12 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         };
         let Some(more) = more else { return Ok(()) };
         let out = self.job.out.display();
+        let next = match self.last.as_ref().is_some_and(|last| last.kept.is_some()) {
+            true => format!("give what comes to a run of its own, with --init-state {out}"),
+            false => "begin anew with another --out, and with --follow where more is to come".to_owned(),
+        };
         bail!(SourceError::BadData(format!(
-            "{more}, and the run into {out} came to the end of its input, where every hour was sealed: begin anew with \
-             another --out, and with --follow where more is to come"
+            "{more}, and the run into {out} came to the end of its input, where every hour was sealed: {next}"
         )))
     }
 
@@ -250,13 +257,11 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         // What the source read and what f took are counted apart: an epoch whose sums differ is not committed.
         add(&mut self.ledger, &self.intake.ledger);
         self.intake.ledger.values_mut().for_each(|ledger| *ledger = Ledger::default());
-        for (input, mut merged) in self.merged.drain(..) {
-            let ledger = self.ledger.entry(input).or_default();
-            if !self.job.init_state.is_empty() {
-                // Rows taken back that this run did not take stay in the account of the run that did.
-                merged.retracted = merged.retracted.min(ledger.accepted + merged.new);
-            }
-            take(ledger, merged);
+        for (input, merged) in self.merged.drain(..) {
+            let ledger = self.ledger.entry(input.clone()).or_default();
+            let owed = if self.job.init_state.is_empty() { 0 } else { merged.retracted };
+            take(ledger, Merged { retracted: merged.retracted - owed, ..merged });
+            self.outputs.sealed.take_back(input, owed, ledger);
         }
         let watermark = self.intake.watermark();
         let kept = (self.job.keep_state && watermark == Some(i64::MAX)).then(|| self.intake.live());

@@ -13,6 +13,7 @@ use journal::{Epoch, Journal, StateFile, Sum};
 
 use crate::carried::{Left, alone};
 use crate::files::copy;
+use crate::owner::Owner;
 use crate::stream::CHAIN;
 
 /// What a union of states holds.
@@ -29,7 +30,8 @@ pub struct United {
 /// Unites what streams left in `places` into `out`, as one epoch without sources; its watermark is the greatest.
 ///
 /// # Errors
-/// A place without kept state; [`OtherState`](crate::OtherState); a damaged file; those of the journal in `out`.
+/// A place without kept state; [`OtherState`](crate::OtherState); a damaged file; [`Occupied`](crate::Occupied), and those of the
+/// journal in `out`.
 pub fn unite_states(places: &[PathBuf], out: &Path) -> Result<United> {
     let lefts = places.iter().map(|place| Left::at(place)).collect::<Result<Vec<_>>>()?;
     let config = lefts.first().map(Left::f).unwrap_or_default();
@@ -38,13 +40,14 @@ pub fn unite_states(places: &[PathBuf], out: &Path) -> Result<United> {
         left.same_f(&format!("that in {}", lefts[0].root.display()), &config)?;
         let what = "was stopped before its input ended: run it to its end with --keep-state";
         ensure!(
-            left.epoch.open.is_empty(),
+            left.epoch.kept.is_some() || left.epoch.sources.is_empty(),
             SourceError::Missing(format!("the run into {} {what}", left.root.display()))
         );
         for file in left.epoch.state.iter().filter(|file| !alone(&file.table)) {
             files.insert((file.table.clone(), file.checksum.clone()), (left.root.join(&file.path), file));
         }
     }
+    Owner::of_states().claim(out)?;
     let mut journal = Journal::open(out, Path::new(CHAIN), config.clone())?;
     let named = |file: &StateFile| format!("{}/{}-{}.arrow", journal.state(), file.table, file.checksum);
     let state: Vec<StateFile> =

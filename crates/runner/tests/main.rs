@@ -4,6 +4,8 @@
 
 mod main {
     mod bounded_state;
+    mod partitions;
+    mod player;
     mod reconcile;
     mod reconcile_laws;
     mod stream_laws;

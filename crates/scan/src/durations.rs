@@ -4,6 +4,7 @@
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::optimizer::ApplyOrder;
@@ -32,7 +33,13 @@ impl OptimizerRule for FixedIntervals {
             LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
             _ => merge_schema(&plan.inputs()),
         };
-        plan.map_expressions(|expr| expr.transform_up(|expr| Ok(fixed(expr, &schema))))
+        // What is above knows a column by the words of its expression.
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let fixed = expr.transform_up(|expr| Ok(fixed(expr, &schema)))?;
+            Ok(fixed.update_data(|expr| name.restore(expr)))
+        })
     }
 }
 
@@ -90,6 +97,28 @@ mod tests {
             let ((found, plan), (expected, _)) = (sum(&ours, with).await, sum(&usual, with).await);
             assert_eq!(found, expected, "{with}");
             assert_eq!(plan.contains("DurationMicrosecond"), fixed, "{with}: {plan}");
+        }
+    }
+    #[tokio::test]
+    async fn sums_without_a_name_keep_theirs() {
+        let (runtime, rule) = (Arc::new(RuntimeEnv::default()), Arc::new(KeyLookupRule::default()));
+        let ours = session(&template_config(), rule, runtime, false, Detail::Whole);
+        let usual = SessionContext::new_with_config(template_config());
+        for select in [
+            "date_trunc('hour', ts + interval '30 minutes'), count(*) from times group by date_trunc('hour', ts + interval '30 minutes')",
+            "distinct ts + interval '1 hour' from times",
+            "ts - interval '1 hour' from times order by ts - interval '1 hour'",
+            "sum(1) over (partition by ts + interval '1 hour') from times",
+            "max(ts + interval '1 hour') from times having max(ts + interval '1 hour') > '2016-01-01'",
+        ] {
+            let sql = format!(
+                "with times as (select column1::timestamp(6) as ts from (values ('2016-02-28T23:00:00'))) select {select}"
+            );
+            let [found, expected] = [&ours, &usual].map(async |context: &SessionContext| {
+                let rows = context.sql(&sql).await.unwrap().collect().await.unwrap();
+                format!("{rows:?}")
+            });
+            assert_eq!(found.await, expected.await, "{select}");
         }
     }
 }
