@@ -17,7 +17,8 @@ use crate::words::{bytes, directory, microseconds, named, pair};
 /// Where rows come from and go to, which hours, and how time is told.
 #[derive(Args, Debug)]
 pub struct RunFlags {
-    /// An input, NAME=URI: a directory of dt=/hr= Parquet (or s3://…), files, - for standard input, kafka://host/topic
+    /// An input, NAME=URI: a directory of dt=/hr= Parquet (or s3://…); a file or a directory of files, one after another by
+    /// name; - for standard input; kafka://host/topic
     #[arg(long = "in", value_name = "NAME=URI")]
     pub inputs: Vec<String>,
     /// Where the output goes: a directory

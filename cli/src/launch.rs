@@ -1,7 +1,7 @@
 //! From a planned command to a run: binds the script to its inputs, chooses the runner by the sources, reports.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -197,8 +197,7 @@ fn refuse_no_place(plan: &Plan) -> Result<()> {
     if out.is_file() {
         return Err(Usage(format!("--out {} is a file: give a directory", out.display())).into());
     }
-    let real = out.canonicalize().unwrap_or_else(|_| out.clone());
-    if states(&plan.flags).contains(&real) {
+    if states(&plan.flags).contains(&absolute(out)) {
         let what = format!("--init-state {} is --out too: give this run a directory of its own", out.display());
         return Err(Usage(what).into());
     }
@@ -302,9 +301,14 @@ fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> Result<BTreeMap<
     Ok(config)
 }
 
-/// The places of state to begin with, each once, whatever order they are named in, and by which of their names.
+/// The places of state to begin with, each once, whatever order they are named in, and from where. They may be gone by
+/// the time a run goes on.
 fn states(flags: &RunFlags) -> BTreeSet<PathBuf> {
-    flags.init_state.iter().map(|place| place.canonicalize().unwrap_or_else(|_| place.clone())).collect()
+    flags.init_state.iter().map(|place| absolute(place)).collect()
+}
+
+fn absolute(place: &Path) -> PathBuf {
+    std::path::absolute(place).unwrap_or_else(|_| place.to_owned())
 }
 
 fn explain(plan: &Plan, scan: &Scan, opened: &Opened) {

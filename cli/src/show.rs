@@ -124,6 +124,11 @@ fn ran(command: &str, out: &Path, done: &Report) {
     for (input, _) in done.ledger.iter().filter(|(_, ledger)| none(ledger)) {
         eprintln!("{command}: no row of {input} was taken: {}/_rescan/rejected says why, row by row", out.display());
     }
+    for (input, _) in done.ledger.iter().filter(|(_, ledger)| ledger.late > ledger.read / 2) {
+        let what =
+            "as a stream, files are read one after another, by name: --watermark-delay says how far time may go back";
+        eprintln!("{command}: most rows of {input} came late, and are in {}/_rescan/late: {what}", out.display());
+    }
     if let Some(sample) = &done.sample {
         eprintln!();
         eprint!("{}", sample_report::lines(sample));

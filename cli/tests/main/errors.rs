@@ -100,6 +100,8 @@ fn usage() {
         ("--where nope>1", ["--where nope>1: ", "No field named nope. Valid fields are event_id"]),
         ("--where video_id>>>1", ["--where video_id>>>1: ", "Expected: an expression"]),
         ("--select nope", ["--select nope: ", "No field named nope"]),
+        ("--where count(*)>1", ["--where count(*)>1: ", "is of many rows"]),
+        ("--select row_number()over()", ["--select row_number()over(): ", "is of many rows"]),
     ] {
         failed(&dir.run(&format!("{plays} {flags}")), 78, &said);
     }

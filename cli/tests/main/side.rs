@@ -142,6 +142,9 @@ fn what_a_side_input_may_not_mean_is_said() {
         said.contains("two things at once") && said.contains("video_id 80000001, valid_from 2016-11-07T01:30"),
         "{said}"
     );
+    dir.write("both.csv", again.replace("valid_from", "validfrom"));
+    let said = join("both.csv", "d");
+    assert!(said.contains("has no column valid_from") && said.contains("two things at once"), "{said}");
     dir.write("again.csv", again.replace("other", "news"));
     assert!(!join("again.csv", "c").contains("side input"));
 }

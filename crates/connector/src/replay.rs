@@ -148,8 +148,9 @@ impl Lane {
             ensure!(
                 *offset >= next,
                 SourceError::BadData(format!(
-                    "two rows are from offset {offset} of partition {partition} of {topic}: sources of several regions \
-                     have this name; merge them as us=… eu=…, or read the archive without --replay"
+                    "two rows are from offset {offset} of partition {partition} of {topic}: two sources have this name, \
+                     of regions (merge them as us=… eu=…) or of runs of which one began with the state of the other; \
+                     as they are, they are one batch, without --replay"
                 ))
             );
             next = offset + 1;

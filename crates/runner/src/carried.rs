@@ -157,6 +157,7 @@ pub(crate) fn begin(
     state: &mut State,
     snapshot: &mut Snapshot,
     outputs: &mut Outputs,
+    warnings: &mut Vec<String>,
 ) -> Result<Option<i64>> {
     let mut watermark = None;
     let whole = job.sampling.is_some() || job.init_state.len() == 1;
@@ -165,6 +166,11 @@ pub(crate) fn begin(
     for left in lefts(job)? {
         let place = left.root.display();
         watermark = watermark.max(left.watermark);
+        if left.epoch.kept.is_none() && !left.epoch.sources.is_empty() {
+            let what =
+                "was stopped before the end of its input: what it has not read is not in the state taken from it";
+            warnings.push(format!("the run into {place} {what}"));
+        }
         for file in left.epoch.state.iter().filter(|file| whole || !alone(&file.table)) {
             let rows = read(&left.root, file)?;
             if let Some(output) = tables.get(&file.table) {

@@ -102,20 +102,30 @@ impl Clock {
 }
 
 /// The job's watermark: the least of the partitions that hold it, never less than it was. `None` before every one of
-/// them has shown a row; `i64::MAX` once all have finished.
-pub(crate) fn watermark<'a>(clocks: impl Iterator<Item = &'a Clock>, delay: i64, before: Option<i64>) -> Option<i64> {
+/// them has shown a row; `i64::MAX` once all have finished. Until then one that has finished holds it where `goes_on`:
+/// what comes to it then comes to a later run.
+pub(crate) fn watermark<'a>(
+    clocks: impl Iterator<Item = &'a Clock>,
+    delay: i64,
+    before: Option<i64>,
+    goes_on: bool,
+) -> Option<i64> {
     let mut least = Some(i64::MAX);
     let mut holds = false;
     let mut finished = true;
     for clock in clocks {
         finished &= clock.finished;
-        if clock.finished || clock.idle {
+        if clock.idle || clock.finished && !goes_on {
             continue;
         }
         holds = true;
         least = least.min(clock.watermark(delay));
     }
-    if !holds && !finished { before } else { least.max(before) }
+    match (finished, holds) {
+        (true, _) => Some(i64::MAX),
+        (false, true) => least.max(before),
+        (false, false) => before,
+    }
 }
 
 #[cfg(test)]
@@ -187,7 +197,7 @@ mod tests {
     #[test]
     fn the_job_goes_with_the_slowest_that_is_awake() {
         let clock = |newest, idle, finished| Clock { newest, floor: None, idle, finished };
-        let of = |clocks: &[Clock], before| watermark(clocks.iter(), 10, before);
+        let of = |clocks: &[Clock], before| watermark(clocks.iter(), 10, before, false);
         assert_eq!(of(&[clock(Some(100), false, false), clock(Some(50), false, false)], None), Some(40));
         assert_eq!(of(&[clock(Some(100), false, false), clock(None, false, false)], None), None);
         assert_eq!(of(&[clock(Some(100), false, false), clock(None, true, false)], None), Some(90));

@@ -59,6 +59,8 @@ pub(crate) struct Intake {
     sides: Vec<SideInput>,
     policy: TimePolicy,
     watermark: Option<i64>,
+    /// Whether a later run goes on with what this one keeps.
+    goes_on: bool,
     /// What it was before the input ended.
     live: Option<i64>,
     /// Rows that f does not see, by input, since the last commit.
@@ -105,7 +107,8 @@ impl Intake {
             }
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
         }
-        Ok(Intake { feeds, lanes, sides, policy, watermark, live: watermark, aside: BTreeMap::new(), ledger })
+        let goes_on = job.keep_state;
+        Ok(Intake { feeds, lanes, sides, policy, watermark, goes_on, live: watermark, aside: BTreeMap::new(), ledger })
     }
 
     /// The job's watermark, microseconds; `i64::MAX` at the end of all input.
@@ -179,7 +182,7 @@ impl Intake {
 
     fn tick(&mut self) {
         let clocks = self.lanes.iter().map(|lane| &lane.clock);
-        self.watermark = watermark(clocks, self.policy.watermark_delay, self.watermark);
+        self.watermark = watermark(clocks, self.policy.watermark_delay, self.watermark, self.goes_on);
         self.live = self.watermark.filter(|watermark| *watermark < i64::MAX).or(self.live);
         for lane in self.lanes.iter_mut().filter(|lane| lane.clock.idle) {
             lane.clock.follow(self.watermark);

@@ -114,8 +114,14 @@ impl Listed {
         hours.values().try_for_each(|hour| hour.data(&root).map(|_| ()))?;
         let inside = || Hour::range(range.from..range.to);
         if !range.allow_incomplete {
-            let missing: Vec<Hour> = inside().filter(|hour| !hours.contains_key(hour)).collect();
-            if !missing.is_empty() && !range.whole {
+            let mut missing: Vec<Hour> = inside().filter(|hour| !hours.contains_key(hour)).collect();
+            if range.whole {
+                // Nobody asked for hours before its first or after its last: but one between them is lost.
+                let (first, last) = (hours.keys().next().copied(), hours.keys().last().copied());
+                missing.retain(|hour| first < Some(*hour) && Some(*hour) < last);
+                missing.truncate(if missing.is_empty() || seals(&root).await? { usize::MAX } else { 0 });
+            }
+            if !missing.is_empty() {
                 return Err(MissingInput::Missing { root: root.to_string(), hours: missing }.into());
             }
             let unsealed: Vec<Hour> =

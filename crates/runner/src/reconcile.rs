@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -10,11 +11,13 @@ use datafusion::catalog::TableProvider;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use journal::look;
 
 use crate::reconcile_columns::Columns;
 use crate::reconcile_merge::Merge;
 use crate::reconcile_report::{Difference, Summary};
 use crate::reconcile_rows::{Cursor, Encoder};
+use crate::stream::CHAIN;
 
 /// What is compared, and how strictly.
 #[derive(Clone, Debug)]
@@ -72,7 +75,7 @@ pub async fn reconcile(
             hour,
             columns: &columns,
             tolerance: &options.tolerance,
-            pending: !(batch.sealed(hour) && stream.sealed(hour)),
+            pending: batch.waits(hour) || stream.waits(hour),
             summary: &mut summary,
             on_difference: &mut on_difference,
         };
@@ -91,11 +94,18 @@ fn context(memory_bytes: usize) -> Result<SessionContext> {
     Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
+fn ended(root: &Path) -> Result<bool> {
+    let newest = look(&root.join(CHAIN), &BTreeMap::new())?.newest;
+    Ok(newest.is_some_and(|epoch| epoch.is_ok_and(|epoch| epoch.watermark == Some(i64::MAX))))
+}
+
 /// One of the two outputs.
 struct Side<'a> {
     name: &'static str,
     root: &'a Location,
     hours: BTreeMap<Hour, HourFiles>,
+    /// Whether it is of a stream that came to the end of its input: nothing of it is still to come.
+    ended: bool,
 }
 
 impl<'a> Side<'a> {
@@ -109,15 +119,17 @@ impl<'a> Side<'a> {
             let wanted = "dt=YYYY-MM-DD/hr=HH with Parquet files in the range";
             bail!(SourceError::Missing(format!("{name} {root} has no partition: it needs directories {wanted}")));
         }
-        Ok(Self { name, root, hours })
+        let ended = root.local_path().map(|root| ended(&root)).transpose()?.unwrap_or(false);
+        Ok(Self { name, root, hours, ended })
     }
 
     fn files(&self, hour: Hour) -> &[DataFile] {
         self.hours.get(&hour).map_or(&[], |h| &h.files)
     }
 
-    fn sealed(&self, hour: Hour) -> bool {
-        self.hours.get(&hour).is_some_and(|h| h.sealed)
+    /// Whether more of an hour may come.
+    fn waits(&self, hour: Hour) -> bool {
+        !self.ended && !self.hours.get(&hour).is_some_and(|h| h.sealed)
     }
 
     async fn table(&self, hour: Hour) -> Result<Option<Arc<dyn TableProvider>>> {

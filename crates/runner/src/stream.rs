@@ -52,8 +52,9 @@ pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(
     let files = last.as_ref().map(|last| last.state.clone()).unwrap_or_default();
     let mut snapshot = Snapshot::restore(&job.out, files, &mut state)?;
     let mut outputs = Outputs::new(job, last.as_ref())?;
+    let mut warnings = Vec::new();
     let floor = match last {
-        None => begin(job, &mut state, &mut snapshot, &mut outputs)?,
+        None => begin(job, &mut state, &mut snapshot, &mut outputs, &mut warnings)?,
         Some(_) => None,
     };
     let run = Run {
@@ -63,7 +64,7 @@ pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(
         ledger: last.as_ref().map(|last| last.ledger.clone()).unwrap_or_default(),
         merged: Vec::new(),
         report: Report::default(),
-        warnings: Vec::new(),
+        warnings,
         progress,
         state,
         journal,

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::prelude::{DataFrame, ident};
+use datafusion::prelude::{DataFrame, Expr, ident};
 
-use datafusion::sql::sqlparser::ast::{Expr, SelectItem};
+use datafusion::sql::sqlparser::ast::{self, SelectItem};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -43,12 +44,21 @@ fn projection(select: &str) -> Result<Vec<String>> {
 }
 
 fn filtered(rows: DataFrame, filter: &str) -> Result<DataFrame> {
-    let filter = rows.parse_sql_expr(filter)?;
+    let filter = of_one_row(rows.parse_sql_expr(filter)?)?;
     rows.filter(filter)
 }
 
+/// Rows come in batches, and what is said of several would depend on how they are cut.
+fn of_one_row(expr: Expr) -> Result<Expr> {
+    if expr.exists(|part| Ok(matches!(part, Expr::AggregateFunction(_) | Expr::WindowFunction(_))))? {
+        return Err(DataFusionError::Plan(format!("{expr} is of many rows, and this is asked of each by itself")));
+    }
+    Ok(expr)
+}
+
 fn selected(rows: DataFrame, select: &str) -> Result<DataFrame> {
-    let mut columns = projection(select)?.iter().map(|item| rows.parse_sql_expr(item)).collect::<Result<Vec<_>>>()?;
+    let column = |item: &String| of_one_row(rows.parse_sql_expr(item)?);
+    let mut columns = projection(select)?.iter().map(column).collect::<Result<Vec<_>>>()?;
     let positions = rows.schema().fields().iter().filter(|field| field.name().starts_with('_'));
     columns.extend(positions.map(|field| ident(field.name())));
     rows.select(columns)
@@ -83,7 +93,7 @@ impl Door {
     pub fn source_of(select: &str, name: &str) -> Option<String> {
         let mut parser = Parser::new(&GenericDialect {}).try_with_sql(select).ok()?;
         parser.parse_projection().ok()?.into_iter().find_map(|item| match item {
-            SelectItem::ExprWithAlias { expr: Expr::Identifier(column), alias } if alias.value == name => {
+            SelectItem::ExprWithAlias { expr: ast::Expr::Identifier(column), alias } if alias.value == name => {
                 Some(column.value)
             }
             _ => None,

@@ -80,9 +80,14 @@ impl Side {
     /// What a reader of it may not have meant, and what is made of that.
     pub fn doubt(&self) -> Option<String> {
         let name = &self.name;
-        if self.rows.schema().field_with_name(VALID_FROM).is_err() {
-            return Some(format!("side input {name} has no column {VALID_FROM}: its rows hold at all times"));
-        }
+        let timeless = self.rows.schema().field_with_name(VALID_FROM).is_err();
+        let timeless =
+            timeless.then(|| format!("side input {name} has no column {VALID_FROM}: its rows hold at all times"));
+        let said: Vec<String> = timeless.into_iter().chain(self.contradiction()).collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+
+    fn contradiction(&self) -> Option<String> {
         let row = self.versions.twins()?;
         let said = |column: &String| {
             let values = self.rows.column_by_name(column)?;
@@ -90,7 +95,7 @@ impl Side {
         };
         let key: Vec<String> = self.keys.iter().chain([&VALID_FROM.to_owned()]).filter_map(said).collect();
         let what = "says two things at once: of such rows the greater in all columns stands";
-        Some(format!("side input {name} {what}; {} for one", key.join(", ")))
+        Some(format!("side input {} {what}; {} for one", self.name, key.join(", ")))
     }
 
     /// All rows, in an order of their own: what makes the same copy again.

@@ -54,7 +54,7 @@ async fn a_partition_that_appears_while_a_run_goes_on_is_behind_the_job() {
 /// Until it has been silent for long enough.
 #[tokio::test]
 async fn a_silent_partition_holds_the_watermark() {
-    for (idle_timeout, sealed) in [(3_600_000_000, 0), (0, 5)] {
+    for (idle_timeout, sealed) in [(3_600_000_000, 0), (0, 4)] {
         let (dir, tapes) = (tempfile::tempdir().unwrap(), events(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let time = TimePolicy { watermark_delay: DELAY, allowed_lateness: LATENESS, idle_timeout, max_future: 0 };

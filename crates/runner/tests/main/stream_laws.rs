@@ -158,6 +158,7 @@ async fn go_on(command: &str, sql: &str, tapes: &Tapes, rng: &mut ChaCha8Rng, co
         }
         assert_eq!(lefts[0].ledger, lefts[1].ledger, "{context}");
         let left = lefts.swap_remove(0);
+        assert!(left.late.is_subset(&counted(tapes, false).0), "late where one run takes it: {context}");
         late.extend(left.late);
         // An hour of two runs is the later one's.
         for hour in hours(&out(part)) {
