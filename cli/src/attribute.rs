@@ -40,7 +40,8 @@ pub struct Attribute {
     /// With decay, an impression this much older than the latest gets half as much
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds)]
     half_life: i64,
-    /// Write nothing: show the impressions around this play, what each model gives them, or why they are no candidates
+    /// Write nothing: show the impressions around this play, what each model gives them, or why they are no candidates;
+    /// rows of raw files count that a stream would call late
     #[arg(long, value_name = "ID", conflicts_with_all = ["tuples", "report", "policy"])]
     explain_play: Option<String>,
     /// The column that says when an event happened

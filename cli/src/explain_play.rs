@@ -10,7 +10,7 @@ use arrow::compute::kernels::cmp::eq;
 use arrow::compute::{and, cast, concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
-use connector::{Poll, Source, SourceError};
+use connector::{Hour, Poll, Source, SourceError};
 use runner::{Feed, once};
 use scan::{Literal, Model, Scan};
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ const ROWS: usize = 50_000;
 pub async fn explain_play(mut plan: Plan, models: &[Model], id: &str) -> Result<ExitCode> {
     plan.as_rows = true;
     plan.flags.follow = false;
+    reach_back(&mut plan)?;
     // Under the model linear every candidate has a share: that is how f tells who they are.
     let all: BTreeSet<String> = models.iter().chain([&Model::Linear]).map(Model::to_string).collect();
     plan.params.insert("model".to_owned(), Literal::Text(all.into_iter().collect::<Vec<_>>().join(",")));
@@ -43,6 +44,18 @@ pub async fn explain_play(mut plan: Plan, models: &[Model], id: &str) -> Result<
     let credits = credits(&once(&scan, rows).await?)?;
     let fates = shown.first().map_or_else(|| Ok(Vec::new()), |shown| fates(shown, &play, &plan, models, &credits))?;
     print(&play, id, &fates, plan.flags.show.json, models)
+}
+
+/// Candidates of the first plays of a range are in the hours before it.
+fn reach_back(plan: &mut Plan) -> Result<()> {
+    let (from, to) = plan.flags.range()?;
+    let lookback = match plan.params.get("lookback") {
+        Some(Literal::Interval(us)) => *us,
+        _ => 0,
+    };
+    let from = from.map(|from| Hour::of(from.start_us().saturating_sub(lookback)));
+    (plan.flags.from, plan.flags.to, plan.flags.hour, plan.flags.day) = (from, to, None, None);
+    Ok(())
 }
 
 /// Of all rows of an input those that pass, in order of time and id.

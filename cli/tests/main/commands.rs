@@ -120,6 +120,20 @@ fn a_dry_run_says_what_the_run_would_do() {
 }
 
 #[test]
+fn a_lost_hour_is_neither_empty_nor_pending() {
+    let dir = demo();
+    dir.ok(&format!("{JOIN} --out batch"));
+    dir.ok(&format!("{STREAM} --out stream"));
+    std::fs::remove_dir_all(dir.path("stream/dt=2016-11-07/hr=01")).unwrap();
+    let ran = dir.run("reconcile --batch batch --stream stream");
+    assert!(ran.code == Some(3) && ran.err.contains("unexplained: "), "{}", ran.err);
+    std::fs::remove_dir_all(dir.path("archive/impressions/dt=2016-11-07/hr=01")).unwrap();
+    let ran = dir.run(&format!("{JOIN} --out holed"));
+    assert!(ran.code == Some(66) && ran.err.contains("impressions has no hour 2016-11-07T01"), "{}", ran.err);
+    dir.ok(&format!("{JOIN} --allow-incomplete --out holed"));
+}
+
+#[test]
 fn reports_are_json() {
     let dir = demo();
     let batch = dir.ok(&format!("{JOIN} --out batch --json")).json();

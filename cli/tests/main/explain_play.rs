@@ -46,6 +46,21 @@ fn explanations_agree_with_the_output() {
         let explained = |command: &str| dir.ok(&format!("{command} --explain-play {play}")).out;
         assert_eq!(explained(&raw), explained(command));
     }
+    // With the hours before the one that is asked for, as far as the lookback.
+    let candidates = |flags: &str, play: &str| -> Vec<Value> {
+        let explained = dir.ok(&format!("{command} --explain-play {play} --json {flags}")).json();
+        let impressions = explained["impressions"].as_array().unwrap().iter();
+        impressions.filter(|impression| !impression["credits"].is_null()).cloned().collect()
+    };
+    let (hour, mut early) = ("2016-11-07T01", 0);
+    for row in dir.rows("out").iter().filter(|row| row["hour"] == hour && row["model"] == "linear").step_by(9).take(12)
+    {
+        let play = row["play_event_id"].as_str().unwrap();
+        let found = candidates(&format!("--hour {hour}"), play);
+        early += found.iter().filter(|impression| impression["impression_ts"].as_str() < Some(hour)).count();
+        assert_eq!(found, candidates("", play));
+    }
+    assert!(early > 0, "no candidate is in the hour before");
     let nobody = dir.run(&format!("{command} --explain-play nobody"));
     assert!(nobody.code == Some(66) && nobody.err.contains("no play nobody"), "{}", nobody.err);
 }

@@ -283,7 +283,7 @@ async fn numbers_within_the_tolerance_are_explained() {
     for column in ["k", "nosuch"] {
         let tolerance = BTreeMap::from([(column.to_string(), 1.0)]);
         let error = outputs.try_reconcile(&ReconcileOptions { tolerance, ..options() }).await.unwrap_err();
-        assert!(matches!(error.downcast_ref(), Some(SourceError::BadData(_))), "{error:#}");
+        assert!(matches!(error.downcast_ref(), Some(SourceError::Usage(_))), "{error:#}");
     }
 }
 
