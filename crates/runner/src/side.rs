@@ -116,9 +116,9 @@ impl SideInput {
         self.tried_at = now;
         match self.loaded(out).await {
             Ok(side) => {
-                let news = side.version() != self.version();
+                let said = self.doubt();
                 (self.side, self.loaded_at, self.stale) = (side, now, false);
-                self.doubt().filter(|_| news)
+                self.doubt().filter(|doubt| said.as_ref() != Some(doubt))
             }
             Err(why) => {
                 let known = std::mem::replace(&mut self.stale, true);
