@@ -6,6 +6,8 @@ mod main {
     mod broker;
     mod buckets;
     mod commands;
+    mod disks;
+    mod dry_run;
     mod duckdb;
     mod ends;
     mod errors;

@@ -1,20 +1,18 @@
 //! How things fail: the exit code of the manual, and one line that names what was wrong, where, and what to do.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::workdir::{Ran, Workdir, walk};
 
-const JOIN: &str = "join --in impressions=archive/impressions --in plays=archive/plays --out out";
-const STREAM: &str = "join --type full --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --out out";
+pub const JOIN: &str = "join --in impressions=archive/impressions --in plays=archive/plays --out out";
+pub const STREAM: &str = "join --type full --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --out out";
 
 /// That a run failed with this code, saying all this in one line.
 #[track_caller]
-fn failed(ran: &Ran, code: i32, said: &[&str]) {
+pub fn failed(ran: &Ran, code: i32, said: &[&str]) {
     assert_eq!(ran.code, Some(code), "{}", ran.err);
     let lines: Vec<&str> = ran.err.lines().filter(|line| line.starts_with("rescan: ")).collect();
     let [line] = lines.as_slice() else { panic!("not one line: {}", ran.err) };
@@ -25,7 +23,7 @@ fn failed(ran: &Ran, code: i32, said: &[&str]) {
     assert_eq!(ran.out, "");
 }
 
-fn demo() -> Workdir {
+pub fn demo() -> Workdir {
     let dir = Workdir::new();
     dir.archive("--hours 2 --impressions-per-hour 300");
     dir
@@ -95,6 +93,17 @@ fn usage() {
     ] {
         failed(&dir.run(line), 2, &[said]);
     }
+    dir.write("bad.schema", "event_id text\nts moment\n");
+    let schema = dir.run("ingest --in raw/plays.jsonl --schema bad.schema --out out");
+    failed(&schema, 78, &["--schema bad.schema", "line 2", "no type moment"]);
+    failed(&dir.run("sql nothing"), 2, &["nothing", "ingest, join, aggregate"]);
+    failed(&dir.run("man nothing"), 2, &["nothing"]);
+    assert!(!dir.path("out").exists());
+}
+
+#[test]
+fn words_that_fit_no_column_and_no_place() {
+    let dir = demo();
     let plays = "ingest --in raw/plays.jsonl --schema plays --out out";
     for (flags, said) in [
         ("--where nope>1", ["--where nope>1: ", "No field named nope. Valid fields are event_id"]),
@@ -114,11 +123,6 @@ fn usage() {
         2,
         &["tolerance of nope"],
     );
-    dir.write("bad.schema", "event_id text\nts moment\n");
-    let schema = dir.run("ingest --in raw/plays.jsonl --schema bad.schema --out out");
-    failed(&schema, 78, &["--schema bad.schema", "line 2", "no type moment"]);
-    failed(&dir.run("sql nothing"), 2, &["nothing", "ingest, join, aggregate"]);
-    failed(&dir.run("man nothing"), 2, &["nothing"]);
     assert!(!dir.path("out").exists());
 }
 
@@ -128,6 +132,17 @@ fn a_run_of_which_nothing_is_taken_says_so() {
     dir.write("plays.jsonl", "{\"event_id\":1}\n{\"event_id\":2}\n");
     let ran = dir.ok("ingest --in plays.jsonl --schema plays --out out");
     assert!(ran.err.contains("no row of events was taken: out/_rescan/rejected says why"), "{}", ran.err);
+}
+
+#[test]
+fn a_run_to_which_most_rows_come_late_says_so() {
+    let dir = Workdir::new();
+    let rows = [9, 1, 2].map(|hour| format!("{{\"event_id\":\"{hour}\",\"ts\":\"2016-11-07T0{hour}:00:00Z\"}}\n"));
+    dir.write("plays.jsonl", rows.concat());
+    let ran = dir.ok("ingest --in plays.jsonl --schema plays --out out");
+    assert!(ran.err.contains("most rows of events came late, and are in out/_rescan/late"), "{}", ran.err);
+    dir.write("plays.jsonl", rows[1..].concat());
+    assert!(!dir.ok("ingest --in plays.jsonl --schema plays --out other").err.contains("came late"));
 }
 
 #[test]
@@ -378,49 +393,4 @@ fn scripts_that_break_the_contract() {
     let by = format!("aggregate --by nothing {inputs}");
     failed(&dir.run(&by), 78, &["no column nothing", "video_id"]);
     assert!(!dir.path("out").exists());
-}
-
-/// Runs where `disk` is a file system of its own, made with these options.
-fn on_a_disk(dir: &Workdir, options: &str, words: &str) -> Option<Ran> {
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--map-root-user", "--mount"]).current_dir(dir.path("")).stdin(Stdio::null());
-    let mount = format!("mount -t tmpfs -o {options} none disk");
-    fs::create_dir_all(dir.path("disk")).unwrap();
-    if !unshare.args(["sh", "-c"]).arg(&mount).output().is_ok_and(|done| done.status.success()) {
-        // Not by `eprintln!`, which a test that passes keeps to itself.
-        writeln!(std::io::stderr(), "SKIPPED: this machine lets nobody mount a tmpfs: rescan {words}").unwrap();
-        return None;
-    }
-    let mut run = Command::new("unshare");
-    run.args(["--map-root-user", "--mount", "sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);
-    run.arg(env!("CARGO_BIN_EXE_rescan")).args(words.split_whitespace()).current_dir(dir.path("")).stdin(Stdio::null());
-    Some(Ran::of(run.output().unwrap()))
-}
-
-#[test]
-fn a_full_disk() {
-    let dir = Workdir::new();
-    dir.archive("--hours 2 --impressions-per-hour 20000");
-    for line in [STREAM, JOIN] {
-        let Some(ran) = on_a_disk(&dir, "size=128k", &line.replace("--out out", "--out disk/out")) else { return };
-        failed(&ran, 74, &["disk/out", "No space left on device"]);
-    }
-}
-
-#[test]
-fn a_disk_that_may_not_be_written() {
-    let dir = demo();
-    for line in [STREAM, JOIN] {
-        let Some(ran) = on_a_disk(&dir, "ro", &line.replace("--out out", "--out disk/out")) else { return };
-        failed(&ran, 77, &["disk/out", "Read-only file system"]);
-    }
-}
-
-#[test]
-fn an_output_that_is_no_directory() {
-    let dir = demo();
-    dir.write("out", "mine");
-    failed(&dir.run(STREAM), 2, &["--out out is a file", "give a directory"]);
-    failed(&dir.run(JOIN), 2, &["--out out is a file", "give a directory"]);
-    assert_eq!(dir.read("out"), "mine");
 }

@@ -30,8 +30,8 @@ pub struct United {
 /// Unites what streams left in `places` into `out`, as one epoch without sources; its watermark is the greatest.
 ///
 /// # Errors
-/// A place without kept state; [`OtherState`](crate::OtherState); a damaged file; [`Occupied`](crate::Occupied), and those of the
-/// journal in `out`.
+/// A place without kept state; [`OtherState`](crate::OtherState); a damaged file; [`Occupied`](crate::Occupied),
+/// and those of the journal in `out`.
 pub fn unite_states(places: &[PathBuf], out: &Path) -> Result<United> {
     let lefts = places.iter().map(|place| Left::at(place)).collect::<Result<Vec<_>>>()?;
     let config = lefts.first().map(Left::f).unwrap_or_default();
