@@ -36,4 +36,4 @@ pub use error::JournalError;
 pub use journal::Journal;
 pub use ledger::{Ledger, Unbalanced};
 pub use lock::Lock;
-pub use recover::{Decision, Difference, Facts, recover};
+pub use recover::{Decision, Difference, Facts, differences, recover};

@@ -125,13 +125,18 @@ impl Epoch {
     /// What another configuration has otherwise, key by key.
     #[must_use]
     pub fn differences(&self, now: &BTreeMap<String, String>) -> Vec<Difference> {
-        let then = &self.config;
-        let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-        let differ = keys.into_iter().filter(|key| then.get(*key) != now.get(*key));
-        let difference =
-            |key: &String| Difference { key: key.clone(), then: then.get(key).cloned(), now: now.get(key).cloned() };
-        differ.map(difference).collect()
+        differences(&self.config, now)
     }
+}
+
+/// What differs between two configurations, key by key.
+#[must_use]
+pub fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<Difference> {
+    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let differ = keys.into_iter().filter(|key| then.get(*key) != now.get(*key));
+    let difference =
+        |key: &String| Difference { key: key.clone(), then: then.get(key).cloned(), now: now.get(key).cloned() };
+    differ.map(difference).collect()
 }
 
 #[cfg(test)]

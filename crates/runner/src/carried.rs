@@ -4,13 +4,13 @@
 //! next run begins with them too, so that its hours are whole. Those of several runs are no one's whole hours, and are
 //! left to the merge of outputs; but the candidates of a sample, which is drawn of all that there are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use connector::{Hour, SourceError};
-use journal::{Decision, Epoch, JournalError, Lock, OpenFile, Sum, recover};
+use journal::{Decision, Difference, Epoch, JournalError, Lock, OpenFile, Sum, differences, recover};
 use scan::{Output, State};
 use thiserror::Error;
 
@@ -101,14 +101,13 @@ impl Left {
     /// # Errors
     /// [`OtherState`].
     pub(crate) fn same_f(&self, whose: &str, config: &BTreeMap<String, String>) -> Result<(), OtherState> {
-        let (there, here) = (self.f(), of_f(config));
-        let keys: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
-        let differs = keys.into_iter().filter(|key| there.get(*key) != here.get(*key));
+        let differences = differences(&self.f(), &of_f(config)).into_iter();
         // Where the command is another, so is much that follows from it.
-        let Some(key) = differs.min_by_key(|key| *key != "command") else { return Ok(()) };
-        let said = |config: &BTreeMap<String, String>| config.get(key).map_or("not set", String::as_str).to_owned();
-        let (place, key, whose) = (self.root.clone(), key.clone(), whose.to_owned());
-        Err(OtherState { there: said(&there), here: said(&here), place, key, whose })
+        let Some(first) = differences.min_by_key(|difference| difference.key != "command") else { return Ok(()) };
+        let Difference { key, then, now } = first;
+        let said = |value: Option<String>| value.unwrap_or_else(|| "not set".to_owned());
+        let (place, whose) = (self.root.clone(), whose.to_owned());
+        Err(OtherState { there: said(then), here: said(now), place, key, whose })
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringViewArray, StructArray};
 use arrow::compute::{take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::row::Rows;
 use arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Column;
@@ -51,12 +52,13 @@ impl Side {
     pub fn new(name: &str, keys: &[String], time: &str, rows: &RecordBatch) -> Result<Side> {
         let rows = conform(rows, &Arc::new(canonical(&rows.schema())))?;
         let columns = keys.iter().map(|key| rows.schema().index_of(key)).collect::<Result<Vec<_>, _>>()?;
-        let (versions, order) = Versions::new(&rows.project(&columns)?, &valid_from(name, &rows)?, &rows)?;
+        let (_, content) = comparable(&rows)?;
+        let (versions, order) = Versions::new(&rows.project(&columns)?, &valid_from(name, &rows)?, &content)?;
         Ok(Side {
             name: name.to_owned(),
             keys: keys.to_vec(),
             time: time.to_owned(),
-            version: version(&rows)?,
+            version: version(&rows.schema(), &content),
             rows: take_record_batch(&rows, &order)?,
             versions,
         })
@@ -214,13 +216,11 @@ fn valid_from(name: &str, rows: &RecordBatch) -> Result<Vec<i64>> {
     Ok(times.iter().map(|time| time.unwrap_or(i64::MIN)).collect())
 }
 
-fn version(rows: &RecordBatch) -> Result<String> {
-    let columns =
-        rows.schema().fields().iter().map(|f| format!("{} {}\n", f.name(), f.data_type())).collect::<String>();
-    let columns = XxHash3_128::oneshot(columns.as_bytes());
-    let (_, content) = comparable(rows)?;
+fn version(schema: &Schema, content: &Rows) -> String {
+    let columns = schema.fields().iter().map(|field| format!("{} {}\n", field.name(), field.data_type()));
+    let columns = XxHash3_128::oneshot(columns.collect::<String>().as_bytes());
     let sum = content.iter().fold(columns, |sum, row| sum.wrapping_add(XxHash3_128::oneshot(row.as_ref())));
-    Ok(format!("{sum:032x}"))
+    format!("{sum:032x}")
 }
 
 /// `side_NAME(key, …, time)`: what a side input adds to a row, as a struct.

@@ -21,10 +21,9 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
-    /// Of rows with these keys, times and contents; and the order in which they are numbered here.
-    pub(crate) fn new(keys: &RecordBatch, from: &[i64], content: &RecordBatch) -> Result<(Versions, UInt32Array)> {
+    /// Of rows with these keys, times and contents (as [`comparable`] has them); and the order in which they are numbered here.
+    pub(crate) fn new(keys: &RecordBatch, from: &[i64], content: &Rows) -> Result<(Versions, UInt32Array)> {
         let (converter, key) = comparable(keys)?;
-        let (_, content) = comparable(content)?;
         let mut order: Vec<u32> = (0..from.len() as u32).collect();
         let at = |row: u32| (key.row(row as usize), from[row as usize]);
         order.sort_unstable_by(|a, b| {
