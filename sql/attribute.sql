@@ -38,16 +38,13 @@ create view candidate as
 select p.event_id as play_event_id, p.ts as play_ts, i.ts as impression_ts, i.event_id as impression_event_id,
        i.row as shown_in, p.request_id = i.request_id and p.video_id = i.video_id as own
 from touched p
-join batch.impressions i
+left join batch.impressions i
   on p.subject = i.subject and p.ts between i.ts and i.ts + (select lookback from param)
 union all
 select p.event_id, p.ts, i.ts, i.event_id, i.row, p.request_id = i.request_id and p.video_id = i.video_id
 from touched p
 join state.impressions i
-  on p.subject = i.subject and p.ts between i.ts and i.ts + (select lookback from param)
-union all
-select event_id, ts, null, null, null, null
-from touched;
+  on p.subject = i.subject and p.ts between i.ts and i.ts + (select lookback from param);
 
 create view considered as
 select play_event_id, play_ts, touches(impression_ts, impression_event_id, shown_in, own) as touches

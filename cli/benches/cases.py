@@ -45,7 +45,8 @@ def all_cases(rescan: str, data: Data) -> list[Case]:
         flags = [*data.inputs(data.lines), "--max-rows", str(BATCH_ROWS)]
         return Case(f"stream {command}", {"rescan": own(command, *flags)}, check, events=data.events)
 
-    formulations = {name: rival("duckdb", f"attribute {name}", str(data.parquet)) for name in ("range", "number", "asof")}
+    names = ("range", "number", "windows", "asof")
+    formulations = {name: rival("duckdb", f"attribute {name}", str(data.parquet)) for name in names}
     attribute = {"rescan": own("attribute", *data.inputs(data.hours)), **formulations}
     stratify = {
         "rescan": own("stratify", "--in", data.hours("impressions"), "--rules", str(HERE / "sample.toml")),

@@ -17,6 +17,7 @@ NAMES = {
     "polars": "Polars",
     "range": "DuckDB, range join",
     "number": "DuckDB, row_number",
+    "windows": "DuckDB, row_number and last_value",
     "asof": "DuckDB, as-of join",
 }
 MEASURES = {"time": "wall", "processor time": "cpu", "peak memory": "peak"}

@@ -59,15 +59,25 @@ def attribute_range(root: str) -> str:
         group by p.event_id, p.ts"""
 
 
-def attribute_number(root: str) -> str:
+DISCOVERY = "last_value(i.row) over (w rows between unbounded preceding and unbounded following)"
+
+
+def attribute_number(root: str, also: str = "") -> str:
     """A range join, and the latest of each play by row_number; it does not find the source of discovery."""
     return f"""
         select * exclude (n) from (
             select p.event_id as play_event_id, 'last' as model, i.event_id as impression_event_id, 1.0 as credit,
                    p.ts as play_ts, i.ts as impression_ts, i.row as source_of_play, p.ts::date as dt, hour(p.ts) as hr,
-                   row_number() over (partition by p.event_id order by i.ts desc, i.event_id desc) as n
-            from {hours(root, "plays")} p left join {hours(root, "impressions")} i on {CANDIDATE})
+                   {also}
+                   row_number() over w as n
+            from {hours(root, "plays")} p left join {hours(root, "impressions")} i on {CANDIDATE}
+            window w as (partition by p.event_id order by i.ts desc, i.event_id desc))
         where n = 1"""
+
+
+def attribute_windows(root: str) -> str:
+    """The same, with the source of discovery: all that rescan puts out, but for what its own request says."""
+    return attribute_number(root, f"{DISCOVERY} as source_of_discovery,")
 
 
 def attribute_asof(root: str) -> str:
@@ -94,6 +104,7 @@ CASES = {
     "ingest": ingest,
     "attribute range": attribute_range,
     "attribute number": attribute_number,
+    "attribute windows": attribute_windows,
     "attribute asof": attribute_asof,
     "stratify": stratify,
 }

@@ -176,7 +176,9 @@ async fn run(
     Owner::new(&job, Runner::Batch).claim(&job.out)?;
     job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
     let attempt = draw.as_ref().map(Draw::attempt);
-    let permits = Arc::new(tokio::sync::Semaphore::new(limits.threads.max(1)));
+    // More hours than threads: some wait for the disk while others are written.
+    let writers = if limits.memory.is_none() { 2 * limits.threads } else { limits.threads };
+    let permits = Arc::new(tokio::sync::Semaphore::new(writers.max(1)));
     let mut committing = tokio::task::JoinSet::new();
     for hour in hours {
         let rows = outputs.remove(&hour).unwrap_or_default();

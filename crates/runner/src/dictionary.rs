@@ -1,10 +1,10 @@
 //! Which columns are worth no dictionary: Parquet's writer would fill one to its limit of 1 MiB, and give it up.
 
-use std::collections::HashSet;
 use std::hash::Hash;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use hashbrown::HashSet;
 
 /// Values that are looked at. Of so many from a column with as many distinct values as fit a dictionary, one in fifteen
 /// repeats another.
@@ -17,18 +17,20 @@ pub(crate) fn hardly_repeats(piece: &RecordBatch, column: usize) -> bool {
     if column.len() < LOOKED_AT {
         return false;
     }
-    let distinct = match column.data_type() {
-        DataType::Utf8View => distinct(column.as_string_view()),
-        DataType::Int64 => distinct(column.as_primitive::<Int64Type>()),
-        DataType::Float64 => distinct(column.as_primitive::<Float64Type>().iter().map(|value| value.map(f64::to_bits))),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => distinct(column.as_primitive::<TimestampMicrosecondType>()),
-        _ => 0,
-    };
-    distinct > LOOKED_AT - LOOKED_AT / 32
+    match column.data_type() {
+        DataType::Utf8View => differ(column.as_string_view()),
+        DataType::Int64 => differ(column.as_primitive::<Int64Type>()),
+        DataType::Float64 => differ(column.as_primitive::<Float64Type>().iter().map(|value| value.map(f64::to_bits))),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => differ(column.as_primitive::<TimestampMicrosecondType>()),
+        _ => false,
+    }
 }
 
-fn distinct<T: Eq + Hash>(values: impl IntoIterator<Item = Option<T>>) -> usize {
-    values.into_iter().take(LOOKED_AT).flatten().collect::<HashSet<T>>().len()
+/// Whether nearly all of the values differ. A null is none, for it is never written; of too few values nobody knows.
+fn differ<T: Eq + Hash>(values: impl IntoIterator<Item = Option<T>>) -> bool {
+    let values: Vec<T> = values.into_iter().take(LOOKED_AT).flatten().collect();
+    let looked_at = values.len();
+    looked_at > LOOKED_AT * 3 / 4 && values.into_iter().collect::<HashSet<T>>().len() > looked_at - looked_at / 32
 }
 
 #[cfg(test)]
@@ -51,5 +53,18 @@ mod tests {
         assert!(looked_at(usize::MAX, 5_000));
         assert!(!looked_at(3_000, 5_000));
         assert!(!looked_at(usize::MAX, 1_000));
+    }
+
+    #[test]
+    fn nulls_do_not_make_ids_repeat() {
+        let ids = |null_of: usize| -> ArrayRef {
+            Arc::new(
+                (0..5_000).map(|row| (row % null_of > 0).then(|| format!("id {row}"))).collect::<StringViewArray>(),
+            )
+        };
+        let looked_at = |null_of| hardly_repeats(&RecordBatch::try_from_iter([("id", ids(null_of))]).unwrap(), 0);
+        assert!(looked_at(10));
+        assert!(!looked_at(3));
+        assert!(!looked_at(1));
     }
 }

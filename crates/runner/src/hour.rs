@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use connector::Hour;
 use journal::{Epoch, Journal};
 use scan::Chosen;
+use tokio::task::block_in_place;
 
 use crate::aside::keep_refused;
 use crate::commit::{add, token};
@@ -69,12 +70,15 @@ pub(crate) async fn commit(
     refused: BTreeMap<String, Vec<RecordBatch>>,
 ) -> Result<Part> {
     let chain = PathBuf::from(format!("_rescan/journal/batch-{hour}"));
-    let mut journal = Journal::open(&job.out, &chain, BTreeMap::new())?;
+    let mut journal = block_in_place(|| Journal::open(&job.out, &chain, BTreeMap::new()))?;
     let mut part = seal(job, listed, hour, rows, refused, None, &Attempt::at(&journal)).await?;
-    journal.commit(std::mem::take(&mut part.epoch))?;
-    journal.collect_garbage()?;
     part.report.epochs = 1;
-    Ok(part)
+    // Other hours are written while this one waits for the disk.
+    block_in_place(move || {
+        journal.commit(std::mem::take(&mut part.epoch))?;
+        journal.collect_garbage()?;
+        Ok(part)
+    })
 }
 
 /// Writes an hour where an epoch will publish it.
@@ -114,7 +118,7 @@ pub(crate) async fn seal(
             inputs: identity(job, listed, hour)?,
             ledger: serde_json::Value::Null,
         };
-        let mut sealed = tokio::task::block_in_place(|| sealing.write(rows))?;
+        let mut sealed = block_in_place(|| sealing.write(rows))?;
         // Where f's one input has state of its own, its output is its rows, once each: the others were repeats.
         if let (None, [input], [_]) = (chosen, job.scan.inputs(), job.scan.outputs())
             && job.scan.keep(&input.name).is_some()

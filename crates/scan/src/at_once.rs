@@ -18,6 +18,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use datafusion::physical_expr::expressions::col as column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -28,6 +29,7 @@ use futures::StreamExt;
 use crate::bind::{register_schemas, register_view};
 use crate::conform::{conform, conforming, nothing, owned_text};
 use crate::gather::GatherOnce;
+use crate::group_join_rule::GroupJoinRule;
 use crate::lattice::{Detail, Lattice};
 use crate::scan::{Limits, Scan, Stepped, session};
 
@@ -50,9 +52,12 @@ impl Scan {
         Tables { inputs: mut tables, within, sorted }: Tables,
         limits: Limits,
     ) -> Result<Stepped> {
-        let config = if sorted { spilling_config(limits) } else { table_config(limits.threads) };
-        let rule = Arc::new(GatherOnce);
-        let context = session(&config, rule, runtime(limits.memory)?, self.binding().approximate, Detail::Summary);
+        let config = if sorted { spilling_config(limits) } else { table_config(limits.parts()) };
+        let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(GatherOnce)];
+        if limits.memory.is_none() {
+            rules.push(Arc::new(GroupJoinRule));
+        }
+        let context = session(&config, rules, runtime(limits.memory)?, self.binding().approximate, Detail::Summary);
         register_schemas(&context)?;
         let mut refused = BTreeMap::new();
         let typed = |schema: &SchemaRef| if sorted { owned_text(schema) } else { schema.clone() };
@@ -125,8 +130,8 @@ async fn worked_out(table: DataFrame) -> Result<Vec<RecordBatch>> {
 const BUILD_BYTES: usize = 256 << 20;
 const BUILD_ROWS: usize = 1 << 20;
 
-fn table_config(threads: usize) -> SessionConfig {
-    let mut config = SessionConfig::new().with_target_partitions(threads);
+pub(crate) fn table_config(parts: usize) -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(parts);
     let options = config.options_mut();
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
@@ -163,6 +168,14 @@ fn in_order(plan: Arc<dyn ExecutionPlan>, columns: &[String]) -> Result<Arc<dyn 
     let order = columns.iter().map(sort).collect::<Result<Vec<_>>>()?;
     let Some(order) = LexOrdering::new(order) else { return Ok(plan) };
     Ok(Arc::new(SortExec::new(order, Arc::new(CoalescePartitionsExec::new(plan)))))
+}
+
+impl Limits {
+    /// In how many parts rows are worked on. With more of them than threads, threads are idle for less time at the end;
+    /// but what operators may hold is then in smaller parts too.
+    fn parts(&self) -> usize {
+        if self.threads > 1 && self.memory.is_none() { 2 * self.threads } else { self.threads }
+    }
 }
 
 fn time(us: i64) -> Expr {

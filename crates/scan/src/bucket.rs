@@ -1,6 +1,7 @@
 //! The rows of one span of event time: Arrow chunks that only grow, and what finds a row in them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{concat_batches, interleave};
@@ -92,10 +93,21 @@ impl Bucket {
 /// # Errors
 /// None for rows that are valid.
 pub fn unshared(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let columns = rows.columns().iter().map(|column| match column.data_type() {
-        DataType::Utf8View => std::sync::Arc::new(column.as_string_view().gc()) as ArrayRef,
-        DataType::BinaryView => std::sync::Arc::new(column.as_binary_view().gc()) as ArrayRef,
+    RecordBatch::try_new(rows.schema(), rows.columns().iter().map(unshared_column).collect())
+}
+
+/// A column of text in buffers of its own, where those it is in are more than twice as large.
+pub(crate) fn compact_column(column: &ArrayRef) -> ArrayRef {
+    let Some(text) = column.as_string_view_opt() else { return column.clone() };
+    let held: usize = text.data_buffers().iter().map(|buffer| buffer.len()).sum();
+    if held > 2 * text.total_buffer_bytes_used() { unshared_column(column) } else { column.clone() }
+}
+
+/// A column of text in buffers of its own.
+pub(crate) fn unshared_column(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
         _ => column.clone(),
-    });
-    RecordBatch::try_new(rows.schema(), columns.collect())
+    }
 }

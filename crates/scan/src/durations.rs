@@ -71,7 +71,6 @@ mod tests {
     use datafusion::prelude::SessionContext;
 
     use crate::lattice::Detail;
-    use crate::lookup_rule::KeyLookupRule;
     use crate::scan::{session, template_config};
 
     /// The sum of a time of a table and something else, its plan beside it.
@@ -84,8 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn sums_are_those_of_the_calendar() {
-        let (runtime, rule) = (Arc::new(RuntimeEnv::default()), Arc::new(KeyLookupRule::default()));
-        let ours = session(&template_config(), rule, runtime, false, Detail::Whole);
+        let ours = session(&template_config(), Vec::new(), Arc::new(RuntimeEnv::default()), false, Detail::Whole);
         let usual = SessionContext::new_with_config(template_config());
         for (with, fixed) in [
             ("+ interval '2 hours'", true),
@@ -101,8 +99,7 @@ mod tests {
     }
     #[tokio::test]
     async fn sums_without_a_name_keep_theirs() {
-        let (runtime, rule) = (Arc::new(RuntimeEnv::default()), Arc::new(KeyLookupRule::default()));
-        let ours = session(&template_config(), rule, runtime, false, Detail::Whole);
+        let ours = session(&template_config(), Vec::new(), Arc::new(RuntimeEnv::default()), false, Detail::Whole);
         let usual = SessionContext::new_with_config(template_config());
         for select in [
             "date_trunc('hour', ts + interval '30 minutes'), count(*) from times group by date_trunc('hour', ts + interval '30 minutes')",

@@ -4,8 +4,11 @@ use hashbrown::HashTable;
 
 const END: u32 = u32::MAX;
 
+/// Set in a head with more rows behind it: most have none, and one look into memory less is a third of the cost.
+const MORE: u32 = 1 << 31;
+
 /// Rows by the 64-bit hash of their key. Rows are numbered in the order of insertion. Two keys may share a hash: whoever
-/// follows a chain compares the keys themselves.
+/// follows a chain compares the keys themselves. There is room for 2^31 - 1 rows.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     heads: HashTable<(u64, u32)>,
@@ -18,7 +21,9 @@ impl Index {
         let row = self.next.len() as u32;
         let Some(hash) = hash else { return self.next.push(END) };
         let next = match self.heads.entry(hash, |head| head.0 == hash, |head| head.0) {
-            hashbrown::hash_table::Entry::Occupied(mut entry) => std::mem::replace(&mut entry.get_mut().1, row),
+            hashbrown::hash_table::Entry::Occupied(mut entry) => {
+                std::mem::replace(&mut entry.get_mut().1, row | MORE) & !MORE
+            }
             hashbrown::hash_table::Entry::Vacant(entry) => {
                 entry.insert((hash, row));
                 END
@@ -27,16 +32,27 @@ impl Index {
         self.next.push(next);
     }
 
+    /// Whether any row has this hash.
+    #[inline]
+    pub(crate) fn has(&self, hash: u64) -> bool {
+        self.heads.find(hash, |head| head.0 == hash).is_some()
+    }
+
     /// The rows with this hash, the newest first.
     #[inline]
     pub(crate) fn chain(&self, hash: u64) -> Chain<'_> {
-        let head = self.heads.find(hash, |head| head.0 == hash);
-        Chain { next: &self.next, row: head.map_or(END, |head| head.1) }
+        let head = self.heads.find(hash, |head| head.0 == hash).map_or(END, |head| head.1);
+        match head {
+            END => Chain { next: &[], row: END },
+            _ if head & MORE == 0 => Chain { next: &[], row: head },
+            _ => Chain { next: &self.next, row: head & !MORE },
+        }
     }
 }
 
 /// Iterates over the rows of one hash.
 pub(crate) struct Chain<'a> {
+    /// Nothing where the row is the only one.
     next: &'a [u32],
     row: u32,
 }
@@ -47,7 +63,7 @@ impl Iterator for Chain<'_> {
     #[inline]
     fn next(&mut self) -> Option<u32> {
         let row = (self.row != END).then_some(self.row)?;
-        self.row = self.next[row as usize];
+        self.row = self.next.get(row as usize).copied().unwrap_or(END);
         Some(row)
     }
 }
@@ -59,11 +75,12 @@ mod tests {
     #[test]
     fn chains_hold_every_row_of_a_hash() {
         let mut index = Index::default();
-        for hash in [Some(7), None, Some(9), Some(7)] {
+        for hash in [Some(7), None, Some(9), Some(7), Some(7)] {
             index.push(hash);
         }
-        assert_eq!(index.chain(7).collect::<Vec<_>>(), [3, 0]);
+        assert_eq!(index.chain(7).collect::<Vec<_>>(), [4, 3, 0]);
         assert_eq!(index.chain(9).collect::<Vec<_>>(), [2]);
         assert_eq!(index.chain(0).count(), 0);
+        assert_eq!([7, 9, 0].map(|hash| index.has(hash)), [true, true, false]);
     }
 }

@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::new_null_array;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::kernels::cmp::eq;
-use arrow::compute::{and, prep_null_mask_filter, take};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::JoinSide;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -15,13 +14,14 @@ use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExprRef;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::lattice::Detail;
+use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, verified};
 use crate::slot::{Filling, filling};
 use crate::table::{Found, Table, hash_rows};
 
@@ -53,9 +53,6 @@ pub(crate) struct Lookup {
     /// Where each column of the result comes from.
     pub output: Vec<ColumnIndex>,
 }
-
-/// Pairs are verified and emitted by so many at once, so that a key with many partners costs time and not memory.
-const PAIRS_AT_ONCE: usize = 1 << 16;
 
 /// A join of its input, the batch, with a table of state.
 #[derive(Debug)]
@@ -117,9 +114,8 @@ impl ExecutionPlan for KeyLookupJoinExec {
         Ok(Arc::new(KeyLookupJoinExec::new(batch, self.lookup.clone(), self.schema())))
     }
 
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let batch = children.swap_remove(0);
-        Ok(Arc::new(KeyLookupJoinExec::new(batch, self.lookup.clone(), self.schema())))
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -193,8 +189,7 @@ impl Joining {
         mut each: impl FnMut(&Table, &UInt32Array, &[Found]) -> Result<()>,
     ) -> Result<()> {
         let Some(table) = self.filling.state.table(&self.lookup.table) else { return Ok(()) };
-        let keys = self.lookup.keys.iter().map(|(expr, _)| expr.evaluate(batch)?.into_array(batch.num_rows()));
-        let keys: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
+        let keys = evaluated(self.lookup.keys.iter().map(|(expr, _)| expr), batch)?;
         let (mut rows, mut found) = (Vec::new(), Vec::new());
         table.probe(self.lookup.lookup, &hash_rows(&keys, true)?, &mut rows, &mut found);
         for (rows, found) in rows.chunks(PAIRS_AT_ONCE).zip(found.chunks(PAIRS_AT_ONCE)) {
@@ -220,18 +215,12 @@ impl Joining {
         rows: &UInt32Array,
         found: &[Found],
     ) -> Result<BooleanArray> {
-        let mut kept = BooleanArray::from(vec![true; found.len()]);
-        for (key, (_, column)) in keys.iter().zip(&self.lookup.keys) {
-            let equal = eq(&take(key, rows, None)?, &table.gather(*column, found, Detail::Whole)?)?;
-            kept = and(&kept, &true_only(&equal))?;
-        }
-        let Some(filter) = &self.lookup.filter else { return Ok(kept) };
-        let columns = filter.column_indices().iter().map(|index| self.column(index, batch, rows, Some((table, found))));
-        let options = RecordBatchOptions::new().with_row_count(Some(found.len()));
-        let pairs =
-            RecordBatch::try_new_with_options(filter.schema().clone(), columns.collect::<Result<_>>()?, &options)?;
-        let passed = filter.expression().evaluate(&pairs)?.into_array(found.len())?;
-        Ok(and(&kept, &true_only(passed.as_boolean()))?)
+        let keys = keys.iter().zip(&self.lookup.keys);
+        let keys =
+            keys.map(|(key, (_, column))| Ok((take(key, rows, None)?, table.gather(*column, found, Detail::Whole)?)));
+        verified(found.len(), keys, self.lookup.filter.as_ref(), |index| {
+            self.column(index, batch, rows, Some((table, found)))
+        })
     }
 
     fn output(
@@ -240,11 +229,9 @@ impl Joining {
         rows: &UInt32Array,
         state: Option<(&Table, &[Found])>,
     ) -> Result<RecordBatch> {
-        let columns = self.lookup.output.iter().map(|index| self.column(index, batch, rows, state));
         let count =
             if self.lookup.kind == Kind::State { state.map_or(0, |(_, found)| found.len()) } else { rows.len() };
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns.collect::<Result<_>>()?, &options)?)
+        pairs::rows(&self.schema, &self.lookup.output, count, |index| self.column(index, batch, rows, state))
     }
 
     fn column(
@@ -264,9 +251,4 @@ impl Joining {
             (None, None) => Ok(new_null_array(&arrow::datatypes::DataType::Null, rows.len())),
         }
     }
-}
-
-/// Unknown is not true.
-fn true_only(mask: &BooleanArray) -> BooleanArray {
-    if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() }
 }

@@ -12,7 +12,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
-use datafusion::physical_plan::joins::utils::build_join_schema;
+use datafusion::physical_plan::joins::utils::{ColumnIndex, build_join_schema};
 
 use crate::lookup::{KeyLookupJoinExec, Kind, Lookup};
 use crate::slot::{Slot, slot_below};
@@ -47,7 +47,7 @@ impl KeyLookupRule {
             let Some(slot) = slot_below(state_side) else { continue };
             let Slot::State(table) = &slot.slot else { continue };
             let Some(kind) = kind(*join.join_type(), batch_side) else { continue };
-            if join.null_equality() != NullEquality::NullEqualsNothing || join.null_aware || join.fetch().is_some() {
+            if !is_plain(join) {
                 continue;
             }
             let mut keys = Vec::new();
@@ -55,10 +55,6 @@ impl KeyLookupRule {
                 let (batch, state) = if batch_side == JoinSide::Left { (left, right) } else { (right, left) };
                 let Some(column) = state.downcast_ref::<Column>() else { return Ok(None) };
                 keys.push((batch.clone(), slot.columns[column.index()]));
-            }
-            let mut output = build_join_schema(&join.left().schema(), &join.right().schema(), join.join_type()).1;
-            if let Some(projection) = &join.projection {
-                output = projection.iter().map(|column| output[*column].clone()).collect();
             }
             let lookup = Lookup {
                 kind,
@@ -68,13 +64,27 @@ impl KeyLookupRule {
                 filter: join.filter().cloned(),
                 batch_side,
                 state_columns: slot.columns.clone(),
-                output,
+                output: output(join),
             };
             let batch = if batch_side == JoinSide::Left { join.left() } else { join.right() };
             let node = KeyLookupJoinExec::new(batch.clone(), Arc::new(lookup), join.schema());
             return Ok(Some(Arc::new(node)));
         }
         Ok(None)
+    }
+}
+
+/// Whether a join has nothing but its keys and its filter that says which pairs come out.
+pub(crate) fn is_plain(join: &HashJoinExec) -> bool {
+    join.null_equality() == NullEquality::NullEqualsNothing && !join.null_aware && join.fetch().is_none()
+}
+
+/// Where each column comes from that a join puts out.
+pub(crate) fn output(join: &HashJoinExec) -> Vec<ColumnIndex> {
+    let all = build_join_schema(&join.left().schema(), &join.right().schema(), join.join_type()).1;
+    match &join.projection {
+        Some(projection) => projection.iter().map(|column| all[*column].clone()).collect(),
+        None => all,
     }
 }
 

@@ -98,7 +98,7 @@ impl Scan {
         let rule = Arc::new(KeyLookupRule::default());
         let config = template_config();
         let context =
-            session(&config, rule.clone(), Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
+            session(&config, vec![rule.clone()], Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
         let Bound { inputs, states, outputs, views } = bind(script, binding, &context).await?;
         let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
         let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
@@ -285,14 +285,15 @@ pub(crate) fn template_config() -> SessionConfig {
 
 pub(crate) fn session(
     config: &SessionConfig,
-    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+    rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     runtime: Arc<RuntimeEnv>,
     approximate: bool,
     detail: Detail,
 ) -> SessionContext {
     let builder =
         SessionStateBuilder::new().with_config(config.clone()).with_runtime_env(runtime).with_default_features();
-    let builder = builder.with_optimizer_rule(Arc::new(FixedIntervals)).with_physical_optimizer_rule(rule);
+    let builder = builder.with_optimizer_rule(Arc::new(FixedIntervals));
+    let builder = rules.into_iter().fold(builder, |builder, rule| builder.with_physical_optimizer_rule(rule));
     let context = SessionContext::new_with_state(builder.build());
     context.register_udaf(id_set(approximate, detail));
     context.register_udf(id_count());

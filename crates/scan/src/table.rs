@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, make_comparator};
+use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{SortOptions, and, filter_record_batch, interleave, not, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
@@ -360,16 +361,18 @@ impl Part<'_> {
 
 /// Hashes of rows over some columns; with `nulls_differ` a null has none. State and whoever looks into it share this.
 pub(crate) fn hash_rows(columns: &[ArrayRef], nulls_differ: bool) -> Result<Vec<Option<u64>>> {
-    let rows = columns.first().map_or(0, |column| column.len());
-    let mut hashes = vec![0; rows];
+    let (hashes, whole) = hash_whole(columns)?;
+    let has = |row| !nulls_differ || whole.as_ref().is_none_or(|whole| whole.is_valid(row));
+    Ok(hashes.into_iter().enumerate().map(|(row, hash)| has(row).then_some(hash)).collect())
+}
+
+/// The hashes of [`hash_rows`], and which rows have no null in any of the columns; `None` where no row has.
+pub(crate) fn hash_whole(columns: &[ArrayRef]) -> Result<(Vec<u64>, Option<NullBuffer>)> {
+    let mut hashes = vec![0; columns.first().map_or(0, |column| column.len())];
     create_hashes(columns, &RandomState::with_seed(0x7265_7363_616e), &mut hashes)?;
-    let mut hashes: Vec<Option<u64>> = hashes.into_iter().map(Some).collect();
-    if nulls_differ {
-        for nulls in columns.iter().filter_map(|column| column.logical_nulls()) {
-            hashes.iter_mut().enumerate().filter(|(row, _)| nulls.is_null(*row)).for_each(|(_, hash)| *hash = None);
-        }
-    }
-    Ok(hashes)
+    let nulls = columns.iter().map(|column| column.logical_nulls());
+    let whole = nulls.fold(None, |all, nulls| NullBuffer::union(all.as_ref(), nulls.as_ref()));
+    Ok((hashes, whole.filter(|whole| whole.null_count() > 0)))
 }
 
 fn event_times(column: &ArrayRef) -> Result<&arrow::array::PrimitiveArray<TimestampMicrosecondType>> {

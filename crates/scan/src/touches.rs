@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StructArray, UInt32Array, make_comparator,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StructArray, UInt32Array, make_comparator};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{SortOptions, and, concat, filter, is_not_null, take};
 use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};
@@ -17,7 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::binding::TIME;
-use crate::bucket::unshared;
+use crate::bucket::compact_column;
 use crate::grouped::by_group;
 use crate::one_group::{Groups, OneGroup};
 
@@ -117,18 +115,14 @@ impl Lists {
 
     /// The lists of the first `count` groups; the others become the first.
     fn emit(&mut self, count: usize) -> Result<ArrayRef> {
-        let chunks: Vec<&dyn Array> = self.chunks.iter().map(AsRef::as_ref).collect();
-        let all = if chunks.is_empty() {
-            arrow::array::new_empty_array(&DataType::Struct(self.entry.clone()))
-        } else {
-            concat(&chunks)?
-        };
+        let all = one_array(&DataType::Struct(self.entry.clone()), std::mem::take(&mut self.chunks))?;
         let mut order = vec![0u32; self.groups.len()];
         let starts = by_group(&self.groups, self.total, |from, to| order[to] = from as u32);
         let (offsets, kept) = distinct(all.as_struct(), &starts[..=count], order.clone())?;
-        // Text of thousands of buffers would hand all of them to every slice that the engine cuts from the result.
         let values = take(&all, &UInt32Array::from(kept), None)?;
-        let values: ArrayRef = Arc::new(StructArray::from(unshared(&RecordBatch::from(values.as_struct()))?));
+        // Text that is a small part of what it came in would keep all of that.
+        let columns = values.as_struct().columns().iter().map(compact_column).collect();
+        let values: ArrayRef = Arc::new(StructArray::try_new(self.entry.clone(), columns, None)?);
         let rest = &order[starts[count] as usize..];
         self.groups = rest.iter().map(|at| self.groups[*at as usize] - count as u32).collect();
         self.chunks =
@@ -136,6 +130,13 @@ impl Lists {
         self.total -= count;
         Ok(Arc::new(ListArray::try_new(item(self.entry.clone()), OffsetBuffer::new(offsets.into()), values, None)?))
     }
+}
+
+fn one_array(of: &DataType, chunks: Vec<ArrayRef>) -> Result<ArrayRef> {
+    if chunks.is_empty() {
+        return Ok(arrow::array::new_empty_array(of));
+    }
+    Ok(concat(&chunks.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
 }
 
 /// Sorts the entries of each group by time and id, and keeps one of each.
