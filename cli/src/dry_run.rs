@@ -8,6 +8,7 @@ use runner::{Impact, Job, goes_on, impact};
 use crate::inspect::last_epoch;
 use crate::launch::{Plan, range, uris};
 use crate::open::Opened;
+use crate::show::incomplete;
 
 /// Says which hours a batch run would write, or where a stream would go on; writes nothing.
 ///
@@ -18,7 +19,7 @@ pub async fn would_run(plan: &Plan, job: &Job, opened: Opened) -> Result<ExitCod
         Opened::Batch(places, _) => {
             let range = range(plan, &places).await?;
             let would = impact(job, places, range).await?;
-            would.warnings.iter().for_each(|warning| eprintln!("{}: {warning}", plan.command));
+            incomplete(&plan.command, &would.waiting, &would.kept, &would.replaced);
             eprintln!("{}", would_write(plan, &would));
         }
         Opened::Stream(..) => {

@@ -234,18 +234,17 @@ pub fn columns(schema: &Schema) -> Vec<String> {
     schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
 }
 
-/// The hours that were asked for, or all that every input has.
+/// The hours that were asked for; at an end that nobody gave, those of the inputs.
 pub async fn range(plan: &Plan, places: &[Place]) -> Result<Range> {
     let (mut from, mut to) = plan.flags.range()?;
-    if from.is_none() || to.is_none() {
-        let mut whole: Option<(Hour, Hour)> = None;
+    let whole = from.is_none() || to.is_none();
+    if whole {
+        let mut all: Option<(Hour, Hour)> = None;
         for place in places {
             let Some((first, end)) = extent(&place.root).await? else { continue };
-            whole = Some(whole.map_or((first, end), |(from, to)| (from.min(first), to.max(end))));
+            all = Some(all.map_or((first, end), |(from, to)| (from.min(first), to.max(end))));
         }
-        let (first, end) = whole.ok_or_else(|| SourceError::Missing(format!("{} have no hours", uris(plan))))?;
-        // A window that began before the first event lives in the hour in which it began.
-        let first = plan.window.map_or(first, |us| Hour::of(first.start_us() - first.start_us().rem_euclid(us)));
+        let (first, end) = all.ok_or_else(|| SourceError::Missing(format!("{} have no hours", uris(plan))))?;
         if from.is_some_and(|from| from >= end) || to.is_some_and(|to| to <= first) {
             let what = format!("{} has nothing in this range: its hours are {first} up to {end}", uris(plan));
             return Err(SourceError::Missing(what).into());
@@ -253,9 +252,8 @@ pub async fn range(plan: &Plan, places: &[Place]) -> Result<Range> {
         (from, to) = (from.or(Some(first)), to.or(Some(end)));
     }
     let (from, to) = from.zip(to).context("a range has two ends")?;
-    let given = plan.flags.from.is_some() || plan.flags.hour.is_some() || plan.flags.day.is_some();
-    // Of a range that nobody gave, an input may lack an hour: it has no events then.
-    Ok(Range { from, to, allow_incomplete: plan.flags.allow_incomplete, whole: !given, force: plan.flags.force })
+    let RunFlags { allow_incomplete, force, .. } = plan.flags;
+    Ok(Range { from, to, allow_incomplete, whole, force, window: plan.window })
 }
 
 /// What gives the results: another value of any of these gives others.

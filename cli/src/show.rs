@@ -10,7 +10,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Ledger;
 use report::{PolicyEstimates, count, policy_table};
-use runner::{Progress, Report};
+use runner::{Progress, Report, Wanting};
 
 use crate::flags::{ProgressKind, ShowFlags};
 use crate::sample_report;
@@ -107,11 +107,12 @@ pub fn report(json: bool, command: &str, out: &Path, done: &Report, policies: &[
         }
         println!("{whole:#}");
     }
-    if done.sealed.is_empty() && done.epochs == 0 && done.up_to_date > 0 {
+    if done.sealed.is_empty() && done.epochs == 0 && (done.up_to_date > 0 || !done.kept.is_empty()) {
         eprintln!("{command}: up to date");
     } else {
         ran(command, out, done);
     }
+    incomplete(command, &done.waiting, &done.kept, &done.replaced);
     policies.iter().for_each(|policy| eprint!("\n{}", estimated(policy)));
     Ok(())
 }
@@ -132,6 +133,28 @@ fn ran(command: &str, out: &Path, done: &Report) {
     if let Some(sample) = &done.sample {
         eprintln!();
         eprint!("{}", sample_report::lines(sample));
+    }
+}
+
+/// How many kinds of incomplete hours are named one by one.
+const NAMED: usize = 10;
+
+/// Says which hours of output lack input, and what became of them.
+pub fn incomplete(command: &str, waiting: &[Wanting], kept: &[Wanting], replaced: &[Wanting]) {
+    let fates: [(&[Wanting], &str, &str); 3] = [
+        (waiting, "waits for", "wait for"),
+        (kept, "is kept as it is, and lacks", "are kept as they are, and lack"),
+        (replaced, "is made again without", "are made again without"),
+    ];
+    for (wanting, one, many) in fates {
+        for hours in wanting.iter().take(NAMED) {
+            let does = if hours.first == hours.last { one } else { many };
+            eprintln!("{command}: {} {does} {}", hours.named(), hours.lacking().join(", "));
+        }
+        let more: u64 = wanting.iter().skip(NAMED).map(Wanting::hours).sum();
+        if more > 0 {
+            eprintln!("{command}: {} more {many} other hours: --json names them", count(more));
+        }
     }
 }
 

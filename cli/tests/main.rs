@@ -6,6 +6,7 @@ mod main {
     mod broker;
     mod buckets;
     mod commands;
+    mod complete;
     mod disks;
     mod dry_run;
     mod duckdb;

@@ -57,7 +57,7 @@ fn another_input_makes_an_hour_anew_and_no_other() {
     walk(&hour).iter().filter(|file| file.extension().is_some()).for_each(|part| fs::remove_file(part).unwrap());
     fs::remove_file(hour.join("_SUCCESS")).unwrap();
     fs::remove_dir(&hour).unwrap();
-    dir.ok(&format!("{JOIN} --within 1h --out out --allow-incomplete"));
+    dir.ok(&format!("{JOIN} --within 1h --out out --hour 2016-11-07T02 --allow-incomplete --force"));
     let after = changed(&dir, "out");
     let same = |hour: &str| {
         before
@@ -81,6 +81,10 @@ fn a_lost_hour_is_neither_empty_nor_pending() {
     assert!(ran.code == Some(3) && ran.err.contains("unexplained: "), "{}", ran.err);
     std::fs::remove_dir_all(dir.path("archive/impressions/dt=2016-11-07/hr=01")).unwrap();
     let ran = dir.run(&format!("{JOIN} --out holed"));
+    let waits = "2016-11-07T01 to 2016-11-07T02 wait for impressions/2016-11-07T01";
+    assert!(ran.code == Some(0) && ran.err.contains(waits), "{}", ran.err);
+    assert!(!dir.path("holed/dt=2016-11-07/hr=01").exists() && !dir.path("holed/dt=2016-11-07/hr=02").exists());
+    let ran = dir.run(&format!("{JOIN} --hour 2016-11-07T02 --out holed"));
     assert!(ran.code == Some(66) && ran.err.contains("impressions has no hour 2016-11-07T01"), "{}", ran.err);
     dir.ok(&format!("{JOIN} --allow-incomplete --out holed"));
 }

@@ -40,7 +40,7 @@ pub use kafka::{KafkaSettings, KafkaTopic};
 pub use kafka_source::KafkaSource;
 pub use kafka_writer::{KafkaMessage, KafkaTopicWriter};
 pub use location::Location;
-pub use partitions::{DataFile, HourFiles, SUCCESS, SealedFile, Success, is_partitioned, list};
+pub use partitions::{DataFile, HourFiles, SUCCESS, SealedFile, Success, hours_there, is_partitioned, list};
 pub use replay::ReplaySource;
 pub use schema::{builtin, parse as parse_schema, print as print_schema};
 pub use source::{Chunk, Offset, Poll, Rejected, Source, TIME, position_fields};

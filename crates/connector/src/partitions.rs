@@ -149,6 +149,22 @@ pub async fn list(root: &Location, hours: impl RangeBounds<Hour>) -> Result<BTre
     Ok(found)
 }
 
+/// The hours that are there, each with whether it is sealed, in one listing that reads no file.
+///
+/// # Errors
+/// As [`list`].
+pub async fn hours_there(root: &Location) -> Result<BTreeMap<Hour, bool>> {
+    let mut found = BTreeMap::new();
+    let mut objects = root.store.list_with_offset(Some(&root.prefix), &root.prefix.clone().join("dt="));
+    while let Some(object) = objects.try_next().await.map_err(|e| failed(format!("list {root}"), e))? {
+        let Some((hour, name)) = place(root, &object.location) else { continue };
+        if name == SUCCESS || is_data(&name) {
+            *found.entry(hour).or_default() |= name == SUCCESS;
+        }
+    }
+    Ok(found)
+}
+
 /// Whether the place holds at least one directory `dt=…/hr=…`, even an empty one where the store knows such.
 ///
 /// # Errors

@@ -16,10 +16,11 @@ use crate::draw::{Draw, other_hours};
 use crate::hour::{Part, commit, seal};
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
-use crate::listed::{Listed, Place, Range, absent, verify};
+use crate::listed::{Listed, Place, Range, label, verify};
 use crate::owner::{Owner, Runner};
 use crate::pieces::Pieces;
 use crate::region::of_region;
+use crate::wants::Wanting;
 
 /// Hours that run in one plan at most, or as many as f reaches around them: each plan reads those again. All output of
 /// a plan is in memory before its hours are sealed.
@@ -28,8 +29,8 @@ const HOURS_A_PLAN: usize = 2;
 /// Parquet grows by about this on its way into memory.
 const GROWTH: u64 = 6;
 
-/// Runs the hours of a range that are not up to date. An input may be in several places, and is all of them together.
-/// Places that lack an hour which others of their input have are warned of where nobody asked for a range.
+/// Runs the hours of a range that are not up to date and whose inputs are complete. An input may be in several places,
+/// and is all of them together.
 ///
 /// # Errors
 /// [`MissingInput`](crate::MissingInput), [`Occupied`](crate::Occupied); whatever keeps an hour from being committed.
@@ -40,14 +41,13 @@ pub async fn batch(
     range: Range,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
-    let listed = look(&job, places, range).await?;
-    progress(&Progress { warnings: absent(&listed, range), ..Progress::default() });
-    let listed = Arc::new(listed);
+    let mut listed = look(&job, places, range).await?;
     let joint = job.sampling.is_some();
     let mut draw = if joint { Some(Draw::open(&job)?) } else { None };
     let mut report = Report::default();
-    let stale = stale(&job, &listed, range, &mut report).await?;
-    if let Some(draw) = &mut draw {
+    let stale = stale(&job, &mut listed, range, &mut report).await?;
+    let listed = Arc::new(listed);
+    if let Some(draw) = draw.as_mut().filter(|_| !stale.is_empty()) {
         draw.replace(&job, range).await?;
     }
     let (plans, side_by_side, limits) = planned(&job, &listed, stale);
@@ -80,8 +80,12 @@ pub struct Impact {
     pub up_to_date: u64,
     /// The hours of a former sample that it would take out.
     pub removed: Vec<Hour>,
-    /// What it would warn of.
-    pub warnings: Vec<String>,
+    /// The hours that wait for input.
+    pub waiting: Vec<Wanting>,
+    /// Those that would stay as they are, because an input has vanished.
+    pub kept: Vec<Wanting>,
+    /// Those that would be replaced although they were made of more.
+    pub replaced: Vec<Wanting>,
 }
 
 /// What [`batch`] would do; writes nothing.
@@ -89,12 +93,14 @@ pub struct Impact {
 /// # Errors
 /// What keeps such a run from beginning.
 pub async fn impact(job: &Job, places: Vec<Place>, range: Range) -> Result<Impact> {
-    let listed = look(job, places, range).await?;
+    let mut listed = look(job, places, range).await?;
     let mut report = Report::default();
-    let stale = stale(job, &listed, range, &mut report).await?;
-    let others = if job.sampling.is_some() { other_hours(job, range).await? } else { Vec::new() };
+    let stale = stale(job, &mut listed, range, &mut report).await?;
+    let joint = job.sampling.is_some() && !stale.is_empty();
+    let others = if joint { other_hours(job, range).await? } else { Vec::new() };
     let removed = others.into_iter().map(|(_, hour, _)| hour).collect();
-    Ok(Impact { stale, up_to_date: report.up_to_date, removed, warnings: absent(&listed, range) })
+    let Report { up_to_date, waiting, kept, replaced, .. } = report;
+    Ok(Impact { stale, up_to_date, removed, waiting, kept, replaced })
 }
 
 /// What there is to read; nothing is read where the output is another's.
@@ -104,7 +110,8 @@ async fn look(job: &Job, places: Vec<Place>, range: Range) -> Result<Vec<Listed>
     for place in places {
         listed.push(Listed::new(job, place, range).await?);
     }
-    job.merged.iter().try_for_each(|merged| merged.check(&listed, range.allow_incomplete))?;
+    label(&mut listed);
+    job.merged.iter().try_for_each(|merged| merged.check(&listed))?;
     Ok(listed)
 }
 

@@ -6,7 +6,7 @@ use connector::Hour;
 
 /// Hours without rows are sealed for so long after one that has some. A single event with a wrong time, say 0, must not
 /// seal half a million.
-const SILENCE: i64 = 31 * 24;
+pub(crate) const SILENCE: i64 = 31 * 24;
 
 /// The hours of a range to seal: those that have rows (`present`, ascending), and those that follow one of them, or
 /// `before` (the last that had rows before the range), within a month. They depend on rows alone, and not on how a

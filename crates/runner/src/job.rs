@@ -12,6 +12,7 @@ use crate::made::Made;
 use crate::merged::Merged;
 use crate::sample::Manifest;
 use crate::side::SideInput;
+use crate::wants::Wanting;
 
 /// A run of f, batch or stream.
 pub struct Job {
@@ -90,6 +91,15 @@ pub struct Report {
     pub rows: u64,
     /// Output partitions that were done already.
     pub up_to_date: u64,
+    /// Hours of output that wait for input.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Wanting>,
+    /// Sealed hours that were made of more input than is there, and stay as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Wanting>,
+    /// Those that were replaced all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Wanting>,
     /// Epochs committed.
     pub epochs: u64,
     /// What is in the sample, where one was drawn.
@@ -106,6 +116,9 @@ impl Report {
         self.sealed.extend(part.sealed);
         self.rows += part.rows;
         self.up_to_date += part.up_to_date;
+        self.waiting.extend(part.waiting);
+        self.kept.extend(part.kept);
+        self.replaced.extend(part.replaced);
         self.epochs += part.epochs;
         self.sample = part.sample.or(self.sample.take());
         self.stopped |= part.stopped;

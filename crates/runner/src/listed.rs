@@ -1,18 +1,21 @@
-//! The hours of inputs that a batch run reads: which there are, which must be, and what is in them.
+//! The hours of inputs that a batch run reads: which there are, and what is in them.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use connector::{DataFile, Hour, HourFiles, Location, SourceError, list};
+use connector::{DataFile, Hour, HourFiles, Location, SourceError, hours_there, list};
 use journal::{Ledger, Sum, checksum_of};
 use thiserror::Error;
 
+use crate::gaps::SILENCE;
 use crate::job::Job;
+use crate::spans::Spans;
+use crate::wants::{Wanting, listed};
 
 /// Input that a batch run needs and that is not there (exit 66).
 #[derive(Debug, Error)]
 pub enum MissingInput {
-    /// Hours inside the range that do not exist.
+    /// Hours that do not exist, inside the range or between the first and the last in reach.
     #[error("{root} has no {}: wait for it, or pass --allow-incomplete to take what is there", named(.hours))]
     Missing {
         /// The input's root.
@@ -28,6 +31,27 @@ pub enum MissingInput {
         /// The hours.
         hours: Vec<Hour>,
     },
+    /// Hours that were there when output was made of them.
+    #[error(
+        "{root} no longer has {}, of which the output was made: restore it; or name the hours to write with --from and \
+         --to, and pass --allow-incomplete --force to replace what was made of more",
+        named(.hours)
+    )]
+    Gone {
+        /// The input's root.
+        root: String,
+        /// The hours.
+        hours: Vec<Hour>,
+    },
+    /// No hour may be written yet.
+    #[error(
+        "nothing can be written yet: {}: wait for it, or name hours with --from and --to and pass --allow-incomplete",
+        listed(.0)
+    )]
+    Waits(Vec<Wanting>),
+    /// Sealed hours that are damaged, and cannot be made again.
+    #[error("the files of sealed hours of the output are not those that _SUCCESS names, and {}: restore one or the other", listed(.0))]
+    Damaged(Vec<Wanting>),
 }
 
 fn named(hours: &[Hour]) -> String {
@@ -45,10 +69,28 @@ pub struct Range {
     pub to: Hour,
     /// Take hours that are not there, or not sealed, as they are.
     pub allow_incomplete: bool,
-    /// It is all that there is, and nobody asked for these hours: one that is not there has no events.
+    /// An end of it is that of the inputs: hours that lack input wait, or stay as they are.
     pub whole: bool,
     /// Write hours again that are up to date.
     pub force: bool,
+    /// The width of the windows that rows of the output begin, microseconds, where they do.
+    pub window: Option<i64>,
+}
+
+impl Range {
+    /// Where the window begins that the begin of the range is in.
+    pub(crate) fn begins(&self) -> Hour {
+        let start = self.from.start_us();
+        self.window.map_or(self.from, |us| Hour::of(start - start.rem_euclid(us)))
+    }
+
+    /// The hours of output: those of the range, and the one in which a window began that the range cuts. Where the range
+    /// begins with the inputs, no hour between them is left out.
+    pub(crate) fn hours(&self) -> impl Iterator<Item = Hour> + use<> {
+        let begins = self.begins();
+        let before = if self.whole { begins..self.from } else { begins..begins.plus(1).min(self.from) };
+        Hour::range(before).chain(Hour::range(self.from..self.to))
+    }
 }
 
 /// Where an input is: all of it, or what one region has of it.
@@ -86,22 +128,31 @@ impl Reach {
     }
 }
 
-/// An input's hours.
+/// The hours of one place of an input.
 pub(crate) struct Listed {
     pub input: Reach,
+    /// What people call it: the input's name where it is in one place, else the place.
+    pub label: String,
     pub root: Location,
     pub region: Option<String>,
+    /// Those in reach of the run.
     pub hours: BTreeMap<Hour, HourFiles>,
-    /// The range of the run, where any row of it may change any hour of the output.
-    whole: Option<(Hour, Hour)>,
+    /// The first hour that is there and the last, in reach or not.
+    pub ends: Option<(Hour, Hour)>,
+    /// Whether who writes there seals hours: not every writer of Parquet does.
+    seals: bool,
+    /// The hours between them that a stream does not seal, after a month without rows.
+    silent: Spans,
+    /// The hours that every hour of output is made of, where any row may change any hour.
+    pub whole: Option<(Hour, Hour)>,
 }
 
-/// The hours of an input location that exist; for a range that nobody gave.
+/// The first hour of an input location and the hour after its last; for a range that nobody gave.
 ///
 /// # Errors
 /// The location cannot be listed.
 pub async fn extent(root: &Location) -> Result<Option<(Hour, Hour)>> {
-    let hours = list(root, ..).await?;
+    let hours = hours_there(root).await?;
     Ok(hours.keys().next().copied().zip(hours.keys().last().map(|last| last.plus(1))))
 }
 
@@ -109,28 +160,30 @@ impl Listed {
     pub(crate) async fn new(job: &Job, place: Place, range: Range) -> Result<Listed> {
         let (input, joint) = (Reach::of(job, &place.input)?, job.sampling.is_some());
         let Place { root, region, .. } = place;
-        let (from, to) = around(&input, range.from, range.to);
+        let (from, to) = around(&input, range.begins(), range.to);
         let hours = list(&root, from..to).await?;
         hours.values().try_for_each(|hour| hour.data(&root).map(|_| ()))?;
-        let inside = || Hour::range(range.from..range.to);
-        if !range.allow_incomplete {
-            let mut missing: Vec<Hour> = inside().filter(|hour| !hours.contains_key(hour)).collect();
-            if range.whole {
-                // Nobody asked for hours before its first or after its last: but one between them is lost.
-                let (first, last) = (hours.keys().next().copied(), hours.keys().last().copied());
-                missing.retain(|hour| first < Some(*hour) && Some(*hour) < last);
-                missing.truncate(if missing.is_empty() || seals(&root).await? { usize::MAX } else { 0 });
-            }
-            if !missing.is_empty() {
-                return Err(MissingInput::Missing { root: root.to_string(), hours: missing }.into());
-            }
-            let unsealed: Vec<Hour> =
-                inside().filter(|hour| hours.get(hour).is_some_and(|hour| !hour.sealed)).collect();
-            if !unsealed.is_empty() && seals(&root).await? {
-                return Err(MissingInput::Unsealed { root: root.to_string(), hours: unsealed }.into());
-            }
-        }
-        Ok(Listed { input, root, region, hours, whole: joint.then_some((range.from, range.to)) })
+        let there = hours_there(&root).await?;
+        // What another run made says what it holds in its _SUCCESS alone.
+        let seals = job.merged.is_some() || there.values().any(|sealed| *sealed);
+        let whole = joint.then(|| {
+            let full = there.iter().filter(|(_, sealed)| **sealed || !seals).map(|(hour, _)| hour.plus(1));
+            let full = full.max().filter(|_| range.whole && !range.allow_incomplete);
+            (range.from, full.unwrap_or(range.to).min(range.to))
+        });
+        let silent = silent(&root, &there, from..to).await?;
+        let ends = there.keys().next().copied().zip(there.keys().last().copied());
+        Ok(Listed { label: input.name.clone(), input, root, region, hours, ends, seals, silent, whole })
+    }
+
+    /// Whether an hour is there in full.
+    pub(crate) fn has(&self, hour: Hour) -> bool {
+        self.hours.get(&hour).is_some_and(|files| files.sealed || !self.seals)
+    }
+
+    /// Whether an hour that is not there is one of a long silence.
+    pub(crate) fn is_silent(&self, hour: Hour) -> bool {
+        self.silent.contains(hour)
     }
 
     /// The input hours that make the output of `[from, to)`.
@@ -145,27 +198,30 @@ impl Listed {
     }
 }
 
-/// What places lack of the hours in range that others of their input have, where nobody asked for these hours: regions
-/// that are behind.
-pub(crate) fn absent(listed: &[Listed], range: Range) -> Vec<String> {
-    let lacks = |here: &Listed| {
-        let others = |hour: &Hour| {
-            listed.iter().any(|there| there.input.name == here.input.name && there.hours.contains_key(hour))
-        };
-        let absent = |hour: &Hour| !here.hours.contains_key(hour) && others(hour);
-        let hours: Vec<Hour> = Hour::range(range.from..range.to).filter(absent).collect();
-        (!hours.is_empty()).then(|| {
-            let what = "is taken to have no events there: run it again once it has, or say --from and --to";
-            format!("{} has no {}, and {what}", here.root, named(&hours))
-        })
-    };
-    let asked = !range.whole || range.allow_incomplete;
-    if asked { Vec::new() } else { listed.iter().filter_map(lacks).collect() }
+/// Calls the places of an input that is in several by where they are.
+pub(crate) fn label(listed: &mut [Listed]) {
+    let names: Vec<String> = listed.iter().map(|listed| listed.input.name.clone()).collect();
+    let several = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
+    for listed in listed.iter_mut().filter(|listed| several(&listed.input.name)) {
+        listed.label = listed.root.to_string();
+    }
 }
 
-/// Whether who writes there seals hours: not every writer of Parquet does.
-async fn seals(root: &Location) -> Result<bool> {
-    Ok(list(root, ..).await?.values().any(|hour| hour.sealed))
+/// The hours of a range that a stream left unsealed: those of a gap after a month of sealed hours without rows.
+async fn silent(root: &Location, there: &BTreeMap<Hour, bool>, range: std::ops::Range<Hour>) -> Result<Spans> {
+    let mut silent = Vec::new();
+    for ((last, _), (next, _)) in there.iter().zip(there.iter().skip(1)) {
+        let gap = last.plus(1).max(range.start)..(*next).min(range.end);
+        let month = last.plus(1 - SILENCE)..last.plus(1);
+        if gap.is_empty() || there.range(month.clone()).filter(|(_, sealed)| **sealed).count() as i64 != SILENCE {
+            continue;
+        }
+        let empty = |hour: &HourFiles| hour.success.as_ref().is_some_and(|success| success.rows == 0);
+        if list(root, month).await?.values().all(empty) {
+            silent.extend(Hour::range(gap));
+        }
+    }
+    Ok(Spans::of(silent))
 }
 
 /// The hours that the rows which make the output of `[from, to)` are in.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use arrow::datatypes::SchemaRef;
 use connector::{Hour, SourceError};
 use datafusion::catalog::TableProvider;
 use scan::{Held, Inputs};
 
-use crate::listed::{Listed, MissingInput};
+use crate::listed::Listed;
 use crate::made::Made;
 
 /// Outputs that a run merges: all of one f, so that all hold the same.
@@ -36,14 +36,9 @@ impl Merged {
     }
 
     /// That every hour which is read is of this f: what it holds would be taken for something else. One that is not
-    /// sealed does not say, and is read only where `incomplete` hours are to be.
-    pub(crate) fn check(&self, listed: &[Listed], incomplete: bool) -> Result<()> {
+    /// sealed does not say, and is read only where incomplete hours are to be.
+    pub(crate) fn check(&self, listed: &[Listed]) -> Result<()> {
         for Listed { root, hours, .. } in listed {
-            let unsealed: Vec<Hour> = hours.iter().filter(|(_, files)| !files.sealed).map(|(hour, _)| *hour).collect();
-            ensure!(
-                incomplete || unsealed.is_empty(),
-                MissingInput::Unsealed { root: root.to_string(), hours: unsealed }
-            );
             for (hour, files) in hours.iter().filter(|(_, files)| files.sealed) {
                 let there = files.success.as_ref().and_then(Made::read);
                 if there.as_ref() != Some(&self.made) {
