@@ -38,10 +38,10 @@ fn away(hour: &str) -> String {
     format!("away/{}", hour.replace('/', "-"))
 }
 
-const TWO: &str = "--in impressions=archive/impressions --in plays=archive/plays";
+pub const TWO: &str = "--in impressions=archive/impressions --in plays=archive/plays";
 
 /// Every command over hours, each with whether an hour of its output reaches to the hours around it.
-fn commands() -> Vec<(String, bool)> {
+pub fn commands() -> Vec<(String, bool)> {
     let two = [
         ("join", true),
         ("join --type full --within 1h", true),
@@ -133,7 +133,7 @@ fn hours_that_are_not_sealed_wait() {
         fs::remove_file(&seal).unwrap();
         let ran = dir.ok(&line);
         assert!(
-            ran.err.contains("plays/2016-11-07T04 (not sealed)") || line.starts_with("merge"),
+            ran.err.contains("/2016-11-07T04 (not sealed)") || line.starts_with("merge"),
             "{line}: {}",
             ran.err
         );
