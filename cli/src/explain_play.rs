@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::launch::{Plan, binding};
 use crate::open::{Opened, open};
+use crate::print::in_line;
 use crate::show::{Table, time};
 
 const ROWS: usize = 50_000;
@@ -194,7 +195,7 @@ fn print(play: &RecordBatch, id: &str, fates: &[Fate], json: bool, models: &[Mod
         println!("{}", serde_json::to_string_pretty(&explained)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("play {id}, read from {place}");
+    println!("play {}, read from {}", in_line(id), in_line(&place));
     if !fates.iter().any(|fate| fate.verdict.is_ok()) {
         println!("no candidate: it is attributed to nobody");
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use connector::{Hour, KafkaSettings};
-use runner::TimePolicy;
+use connector::Hour;
+use runner::{AsideLimits, Most, TimePolicy};
 use scan::Limits;
 
 use crate::exit::Usage;
+use crate::settings::{KafkaFlags, S3Flags};
 use crate::words::{bytes, directory, microseconds, named, pair};
 
 /// Where rows come from and go to, which hours, and how time is told.
@@ -48,6 +49,13 @@ pub struct RunFlags {
     /// Rows further ahead of their arrival are rejected
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds, help_heading = "Time")]
     pub max_future: i64,
+    /// A run ends with 65 where more rows of an input are rejected than this, 1% or 100, before it commits them
+    /// [default: 1% of at least 1,000 rows, and where all are]
+    #[arg(long, value_name = "SHARE|N", help_heading = "Rows")]
+    pub max_rejected: Option<Most>,
+    /// The same of rows that come late [default: a warning says why they do]
+    #[arg(long, value_name = "SHARE|N", help_heading = "Rows")]
+    pub max_late: Option<Most>,
     /// Go on with what comes later, for ever: from the start, for a run without it ends and seals every hour
     #[arg(long, help_heading = "Stream")]
     pub follow: bool,
@@ -76,12 +84,10 @@ pub struct RunFlags {
     /// How rows are written [default: by the files' names; Kafka and standard input: json]
     #[arg(long, value_enum, help_heading = "Input")]
     pub format: Option<Format>,
-    /// A setting of librdkafka
-    #[arg(long, value_name = "KEY=VALUE", help_heading = "Input")]
-    pub kafka: Vec<String>,
-    /// A setting of the S3 client: endpoint, region, allow_http, …
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Input")]
-    pub s3: Vec<(String, String)>,
+    #[command(flatten)]
+    pub kafka: KafkaFlags,
+    #[command(flatten)]
+    pub s3: S3Flags,
     /// Metadata to join as of each row's time: a file or directory with a column valid_from; adds columns NAME_…
     #[arg(long, value_name = "NAME=URI", value_parser = pair, help_heading = "Side inputs")]
     pub side: Vec<(String, String)>,
@@ -202,13 +208,13 @@ impl RunFlags {
         }
     }
 
+    pub fn aside(&self) -> AsideLimits {
+        AsideLimits { rejected: self.max_rejected, late: self.max_late }
+    }
+
     pub fn limits(&self) -> Limits {
         let all = std::thread::available_parallelism().map_or(1, usize::from);
         Limits { threads: self.threads.unwrap_or(all).max(1), memory: self.memory_limit }
-    }
-
-    pub fn kafka(&self) -> Result<KafkaSettings> {
-        KafkaSettings::parse(&self.kafka)
     }
 
     /// The schema that was given for an input.

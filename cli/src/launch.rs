@@ -113,6 +113,9 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         let what = "the input has a column weight, which the sample is to have: leave it out with ingest --select";
         return Err(Usage(what.to_owned()).into());
     }
+    if let (Some(policies), [output]) = (&plan.policies, scan.outputs()) {
+        policies.check(&output.schema).await?;
+    }
     if plan.flags.show.explain {
         explain(&plan, &scan, &opened);
         return Ok(ExitCode::SUCCESS);
@@ -144,6 +147,7 @@ fn job(plan: &Plan, opened: &Opened, sides: Vec<SideInput>, scan: Scan) -> Resul
         init_state: states(&plan.flags).into_iter().collect(),
         keep_state: plan.flags.keep_state,
         limits: plan.flags.limits(),
+        aside: plan.flags.aside(),
         sampling: plan.sampling.clone(),
         stop: stop_on_signal(),
         scan,
@@ -209,7 +213,7 @@ fn refuse_no_place(plan: &Plan) -> Result<()> {
 
 /// Reading what one writes would never end, or end wrong.
 fn refuse_overlap(plan: &Plan) -> Result<()> {
-    let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
+    let options = plan.flags.s3.options()?;
     if plan.flags.out.as_os_str().is_empty() {
         return Ok(());
     }

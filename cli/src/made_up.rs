@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use connector::KafkaSettings;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::count;
 
 use crate::generate::Generate;
+use crate::settings::KafkaFlags;
 use crate::show::Table;
 
 /// Made-up but realistic impressions and plays, and the truth about them
@@ -17,9 +17,8 @@ use crate::show::Table;
 pub struct MakeUp {
     #[command(flatten)]
     generate: Generate,
-    /// A setting of librdkafka
-    #[arg(long, value_name = "KEY=VALUE")]
-    kafka: Vec<String>,
+    #[command(flatten)]
+    kafka: KafkaFlags,
 }
 
 impl MakeUp {
@@ -32,7 +31,7 @@ impl MakeUp {
         if !std::io::stderr().is_terminal() {
             bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
-        let made = self.generate.run(&KafkaSettings::parse(&self.kafka)?, |rows| bar.set_position(rows)).await?;
+        let made = self.generate.run(&self.kafka.settings()?, |rows| bar.set_position(rows)).await?;
         bar.finish_and_clear();
         let Some(truth) = made else {
             eprintln!("generate: up to date");

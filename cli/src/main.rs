@@ -1,5 +1,8 @@
 //! The binary: words to values, values to a run, and its end to an exit code.
 
+#[macro_use]
+mod print;
+
 mod aggregate;
 mod allocator;
 mod attribute;
@@ -21,6 +24,7 @@ mod regions;
 mod report_file;
 mod run;
 mod sample_report;
+mod settings;
 mod show;
 mod side;
 mod sql;
@@ -47,7 +51,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
   rescan join --in impressions=demo/impressions --in plays=demo/plays --out demo/joined
   rescan reconcile --batch demo/joined --stream demo/joined-stream
 
-`rescan COMMAND --help` has examples of each command."
+`rescan COMMAND --help` has examples of each command. The environment gives flags too, RESCAN_KAFKA_CONFIG for
+--kafka-config; secrets are in files and in the environment, and never in an address."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -81,7 +86,10 @@ enum Command {
 
 fn main() -> ExitCode {
     exit::quiet_on_closed_pipes();
-    let words = Cli::command().get_matches();
+    if let Err(error) = settings::refuse_passwords(settings::given()) {
+        return exit::failed(&error);
+    }
+    let words = settings::with_environment(Cli::command()).get_matches();
     if let Some((_, command)) = words.subcommand() {
         allocator::tune(command);
     }

@@ -90,7 +90,7 @@ impl Merge {
                 Usage("merge takes what there is as it is: leave out --in, --follow and --replay".to_owned()).into()
             );
         }
-        let options: BTreeMap<String, String> = self.run.s3.iter().cloned().collect();
+        let options = self.run.s3.options()?;
         let regions = regions::listed(&self.places, &options).await?;
         match regions::made_of(&regions, self.run.bounds()?)? {
             Some(made) => self.outputs(regions, made).await,

@@ -48,7 +48,7 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
     if !plan.regions.is_empty() {
         return regions(plan).await;
     }
-    let options: BTreeMap<String, String> = plan.flags.s3.iter().cloned().collect();
+    let options = plan.flags.s3.options()?;
     let mut archives = BTreeMap::new();
     for (name, uri) in &plan.inputs {
         if uri == "-" || uri.starts_with("kafka://") {
@@ -141,7 +141,7 @@ async fn kafka(plan: &Plan, name: &str, uri: &str) -> Result<KafkaSource> {
     };
     let time = raw_time(plan, &schema);
     let decoder = || Decoder::new(format, &schema, &time);
-    KafkaSource::open(KafkaTopic::parse(uri)?, &plan.flags.kafka()?, plan.flags.follow, decoder).await
+    KafkaSource::open(KafkaTopic::parse(uri)?, &plan.flags.kafka.settings()?, plan.flags.follow, decoder).await
 }
 
 fn file_options(plan: &Plan, name: &str, uri: &str) -> Result<FileOptions> {

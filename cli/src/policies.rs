@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
+use arrow::util::display::array_value_to_string;
 use connector::{Location, SourceError, list, read, schema_of};
 use futures::TryStreamExt;
 use report::{Estimator, Logged, PolicyEstimates, policy_page};
-use scan::Door;
+use scan::{Door, Passed};
 use serde_json::json;
 
 use crate::report_file::ReportFile;
@@ -24,6 +26,24 @@ pub struct Policies {
 }
 
 impl Policies {
+    /// That each policy is SQL over the columns of the tuples: before anything is made.
+    ///
+    /// # Errors
+    /// It is not, with the policy's name.
+    pub async fn check(&self, tuples: &SchemaRef) -> Result<()> {
+        let shown = tuples.fields().iter().filter(|field| !field.name().starts_with('_')).cloned();
+        self.doors(&Arc::new(Schema::new(shown.collect::<Vec<_>>()))).await.map(|_| ())
+    }
+
+    async fn doors(&self, tuples: &SchemaRef) -> Result<Vec<Door>> {
+        let mut doors = Vec::new();
+        for (name, sql) in &self.policies {
+            let select = format!("cast(({sql}) as double) as probability");
+            doors.push(Door::new(tuples, Some(&select), None).await.with_context(|| format!("policy {name}"))?);
+        }
+        Ok(doors)
+    }
+
     /// Estimates from all sealed hours of an output, and writes the files.
     pub async fn report(&self, out: &Path) -> Result<Vec<PolicyEstimates>> {
         let estimates = self.estimates(out).await?;
@@ -46,21 +66,29 @@ impl Policies {
             return Ok(estimator.estimates());
         }
         let schema = schema_of(&root, &files).await?;
-        let mut doors = Vec::new();
-        for (name, sql) in &self.policies {
-            let select = format!("cast(({sql}) as double) as probability");
-            doors.push(Door::new(&schema, Some(&select), None).await.with_context(|| format!("policy {name}"))?);
-        }
+        let doors = self.doors(&schema).await?;
         for file in &files {
             let mut pieces = read(&root, file).await?;
             while let Some(rows) = pieces.try_next().await? {
                 for (policy, door) in doors.iter().enumerate() {
-                    let probabilities = door.pass(rows.clone()).await?;
+                    let Passed { rows: probabilities, failed } = door.pass(rows.clone()).await?;
+                    if let Some((row, why)) = failed.first() {
+                        return Err(self.refused(policy, &rows, *row, why));
+                    }
                     self.add(&mut estimator, policy, &rows, &probabilities)?;
                 }
             }
         }
         Ok(estimator.estimates())
+    }
+
+    /// Of a tuple for which a policy gives no probability.
+    fn refused(&self, policy: usize, rows: &RecordBatch, row: usize, why: &str) -> anyhow::Error {
+        let (name, sql) = &self.policies[policy];
+        let id = rows.column_by_name("impression_event_id").and_then(|ids| array_value_to_string(ids, row).ok());
+        let of = format!("for the tuple of impression {}", id.unwrap_or_default());
+        let what = format!("policy {name}: {sql} {why} {of}, and not a probability in [0, 1]");
+        SourceError::BadData(format!("{what}: correct it, or give --policy {name}=SQL")).into()
     }
 
     fn add(&self, estimator: &mut Estimator, policy: usize, rows: &RecordBatch, of: &RecordBatch) -> Result<()> {
@@ -73,10 +101,8 @@ impl Policies {
         for row in 0..rows.num_rows() {
             let probability = probabilities.is_valid(row).then(|| probabilities.value(row));
             let Some(probability) = probability.filter(|probability| (0.0..=1.0).contains(probability)) else {
-                let (name, sql) = &self.policies[policy];
                 let is = probability.map_or_else(|| "null".to_owned(), |probability| probability.to_string());
-                let what = format!("policy {name}: {sql} is {is} for a tuple, and not a probability in [0, 1]");
-                return Err(SourceError::BadData(format!("{what}: correct it, or give --policy {name}=SQL")).into());
+                return Err(self.refused(policy, rows, row, &format!("is {is}")));
             };
             let slot = if slots.is_valid(row) { slots.value(row) } else { "unknown" };
             let (propensity, reward) = (propensities[row], rewards[row]);

@@ -10,6 +10,8 @@ use connector::Hour;
 use runner::{ReconcileOptions, Summary, reconcile};
 
 use crate::exit::Usage;
+use crate::print::{in_line, plain};
+use crate::settings::S3Flags;
 use crate::words::{columns, location, pair};
 
 /// Proves that two outputs agree, or tells every row on which they do not
@@ -41,14 +43,13 @@ pub struct Reconcile {
     /// Print differences and summary as JSON lines
     #[arg(long)]
     json: bool,
-    /// A setting of the S3 client
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
-    s3: Vec<(String, String)>,
+    #[command(flatten)]
+    s3: S3Flags,
 }
 
 impl Reconcile {
     pub async fn run(&self) -> Result<ExitCode> {
-        let s3: BTreeMap<String, String> = self.s3.iter().cloned().collect();
+        let s3 = self.s3.options()?;
         let mut tolerance = BTreeMap::new();
         for (column, value) in &self.tolerance {
             let close = value.parse().ok().filter(|close: &f64| *close >= 0.0);
@@ -62,19 +63,20 @@ impl Reconcile {
         let json = self.json;
         let summary = reconcile(&batch, &stream, &options, |difference| {
             if json {
-                writeln!(out, "{}", serde_json::to_string(&difference)?)?;
+                writeln!(out, "{}", plain(&serde_json::to_string(&difference)?))?;
                 return Ok(());
             }
             let key: Vec<String> = difference.key.iter().map(|(column, value)| format!("{column}={value}")).collect();
             let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
             let (batch, stream) = (value(&difference.batch), value(&difference.stream));
             let (hour, key, column, cause) = (difference.hour, key.join(" "), &difference.column, difference.cause);
-            writeln!(out, "{hour}  {key}  {column}  batch {batch}  stream {stream}  {cause}")?;
+            let line = format!("{hour}  {key}  {column}  batch {batch}  stream {stream}  {cause}");
+            writeln!(out, "{}", in_line(&line))?;
             Ok(())
         })
         .await?;
         if json {
-            writeln!(out, "{}", serde_json::to_string(&summary)?)?;
+            writeln!(out, "{}", plain(&serde_json::to_string(&summary)?))?;
         }
         out.flush()?;
         verdict(&summary);

@@ -10,16 +10,30 @@ use crate::show::Table;
 
 /// How far a sample is what its rules asked for; then what gave way.
 pub fn lines(sample: &Manifest) -> String {
-    let mut table = Table::new(&["rule", "stratum", "there are", "taken", "share", "asked for"]);
+    // Which rows there are to choose from is told where they are not all.
+    let cut = sample.achieved.left.is_some();
+    let mut head = vec!["rule", "stratum", "there are", "left", "taken", "share", "asked for"];
+    head.retain(|column| cut || *column != "left");
+    let mut table = Table::new(&head);
     for rule in &sample.achieved.rules {
         for line in &rule.lines {
+            let left = cut.then(|| count(line.left.unwrap_or(line.supply)));
             let share = format!("{:.2} %", 100.0 * line.share);
-            table.row([name(rule), line.stratum.clone(), count(line.supply), count(line.count), share, asked(line)]);
+            let mut cells = vec![name(rule), line.stratum.clone(), count(line.supply)];
+            cells.extend(left.into_iter().chain([count(line.count), share, asked(line)]));
+            table.push(cells);
         }
     }
+    let cut = sample.achieved.left.map_or_else(String::new, |left| format!("  {}\n", cut_to(sample, left)));
     let gave =
         sample.relaxed.iter().map(|relaxed| format!("  gave way: {}; gets {}\n", relaxed.clause, count(relaxed.given)));
-    format!("{table}{}", gave.collect::<String>())
+    format!("{table}{cut}{}", gave.collect::<String>())
+}
+
+/// What `per_positive` leaves to choose from.
+fn cut_to(sample: &Manifest, left: u64) -> String {
+    let (there, left) = (count(sample.achieved.supply), count(left));
+    format!("of {there}, {left} are left by per_positive: negatives in proportion to the positives of their strata")
 }
 
 /// Writes the report of a sample.
@@ -30,6 +44,8 @@ pub fn write(sample: &Manifest, file: &ReportFile) -> Result<()> {
 fn page(sample: &Manifest) -> Page {
     let content = &sample.content;
     let mut summary = format!("{} rows of {}.", count(content.rows), count(sample.achieved.supply));
+    summary +=
+        &sample.achieved.left.map_or_else(String::new, |left| format!(" To choose from: {}.", cut_to(sample, left)));
     for relaxed in &sample.relaxed {
         summary += &format!(" Gave way: {}; gets {}.", relaxed.clause, count(relaxed.given));
     }

@@ -1,5 +1,6 @@
 //! What a person sees: progress, tables, the report of a run. Data goes to standard output, all this to standard error.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Ledger;
-use report::{PolicyEstimates, count, policy_table};
+use report::{PolicyEstimates, count, policy_doubts, policy_table};
 use runner::{Progress, Report, Wanting};
 
 use crate::flags::{ProgressKind, ShowFlags};
+use crate::print::in_line;
 use crate::sample_report;
 
 /// Without a terminal a line this often, so that a run under cron is never silent for a minute.
@@ -56,33 +58,32 @@ impl Show {
             self.warn(warning);
         }
         let line = || {
-            let rate = progress.rows as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+            let here = progress.rows - progress.rows_before.min(progress.rows);
+            let rate = here as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
             let hours = match progress.hours {
                 (done, Some(all)) => format!("{done} of {all} hours"),
                 (done, None) => format!("{done} hours sealed"),
             };
             let watermark = progress.watermark.filter(|us| *us != i64::MAX);
             let watermark = watermark.map_or_else(String::new, |us| format!(", watermark {}", time(us)));
+            let [rows, rate, late, rejected, state] =
+                [progress.rows, rate as u64, progress.late, progress.rejected, progress.state_rows].map(count);
             format!(
-                "{} rows, {}/s, {hours}{watermark}, {} rows of state",
-                count(progress.rows),
-                count(rate as u64),
-                count(progress.state_rows)
+                "{rows} rows, {rate}/s, {late} late, {rejected} rejected, {hours}{watermark}, {state} rows of state"
             )
         };
         match (&self.bar, self.kind) {
-            (Some(bar), _) => bar.set_message(line()),
+            (Some(bar), _) => bar.set_message(in_line(&line()).into_owned()),
             (None, ProgressKind::Log) if self.shown.elapsed() >= LINE_EVERY => {
-                eprintln!("{}: {}", self.command, line());
+                eprintln!("{} {}: {}", now(), self.command, line());
                 self.shown = Instant::now();
             }
             (None, ProgressKind::Json) if self.shown.elapsed() >= Duration::from_secs(1) => {
                 let watermark = progress.watermark.map(time);
-                let hours = progress.hours.0;
-                eprintln!(
-                    "{}",
-                    serde_json::json!({ "rows": progress.rows, "hours": hours, "watermark": watermark, "state_rows": progress.state_rows })
-                );
+                let Progress { rows, late, rejected, hours: (hours, _), state_rows, .. } = progress;
+                let told = serde_json::json!({ "time": now().to_string(), "rows": rows, "late": late, "rejected": rejected,
+                                               "hours": hours, "watermark": watermark, "state_rows": state_rows });
+                eprintln!("{told}");
                 self.shown = Instant::now();
             }
             _ => {}
@@ -96,6 +97,12 @@ impl Drop for Show {
             bar.finish_and_clear();
         }
     }
+}
+
+/// The time of day, for the lines of a log.
+#[expect(clippy::disallowed_methods, reason = "it is told to people, and nothing hangs on it")]
+fn now() -> humantime::Rfc3339Timestamp {
+    humantime::format_rfc3339_seconds(std::time::SystemTime::now())
 }
 
 /// Says what a run did.
@@ -125,11 +132,7 @@ fn ran(command: &str, out: &Path, done: &Report) {
     for (input, _) in done.ledger.iter().filter(|(_, ledger)| none(ledger)) {
         eprintln!("{command}: no row of {input} was taken: {}/_rescan/rejected says why, row by row", out.display());
     }
-    for (input, _) in done.ledger.iter().filter(|(_, ledger)| ledger.late > ledger.read / 2) {
-        let what =
-            "as a stream, files are read one after another, by name: --watermark-delay says how far time may go back";
-        eprintln!("{command}: most rows of {input} came late, and are in {}/_rescan/late: {what}", out.display());
-    }
+    done.warnings.iter().for_each(|warning| eprintln!("{command}: {warning}"));
     if let Some(sample) = &done.sample {
         eprintln!();
         eprint!("{}", sample_report::lines(sample));
@@ -163,7 +166,8 @@ fn estimated(policy: &PolicyEstimates) -> String {
     let of = policy_table(policy);
     let line = |cells: Vec<String>| cells.into_iter().map(|cell| cell.replace('\n', " ")).collect();
     let table = Table { rows: std::iter::once(of.columns).chain(of.rows.into_iter().map(line)).collect() };
-    format!("policy {}\n{table}", of.title)
+    let doubts: String = policy_doubts(policy).iter().map(|doubt| format!("  {doubt}\n")).collect();
+    format!("policy {}\n{table}{doubts}", of.title)
 }
 
 /// The inputs' rows by their fate.
@@ -188,6 +192,10 @@ impl Table {
         Table { rows: vec![head.iter().map(|name| (*name).to_owned()).collect()] }
     }
 
+    pub fn push(&mut self, row: Vec<String>) {
+        self.rows.push(row);
+    }
+
     pub fn row<const N: usize>(&mut self, row: [String; N]) {
         self.rows.push(row.into());
     }
@@ -195,11 +203,13 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let rows: Vec<Vec<Cow<'_, str>>> =
+            self.rows.iter().map(|row| row.iter().map(|cell| in_line(cell)).collect()).collect();
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width =
-            |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+            |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-        for row in &self.rows {
+        for row in &rows {
             let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
                 0 => format!("{cell:<width$}"),
                 _ => format!("{cell:>width$}"),

@@ -22,7 +22,7 @@ pub async fn load_sides(plan: &Plan, opened: &mut Opened) -> Result<Vec<SideInpu
     }
     let goes_on = matches!(opened, Opened::Stream(..)) && !flags.out.as_os_str().is_empty();
     let last = if goes_on && !flags.side.is_empty() { last_epoch(&flags.out)? } else { None };
-    let options: BTreeMap<String, String> = flags.s3.iter().cloned().collect();
+    let options = flags.s3.options()?;
     let given = opened.schemas();
     let mut sides = Vec::new();
     for (at, (name, uri)) in flags.side.iter().enumerate() {

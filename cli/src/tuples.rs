@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use clap::Args;
 
+use crate::exit::Usage;
 use crate::policies::Policies;
 use crate::report_file::ReportFile;
 use crate::words::{columns, pair};
@@ -64,10 +65,19 @@ impl TupleFlags {
         self.reports().then(|| Policies { policies, files: self.report.clone() })
     }
 
-    /// The columns of the script that flags replace.
+    /// The columns of the script that flags replace; an error for context that tuples cannot hold.
     pub fn columns(&self) -> Result<BTreeMap<String, Vec<String>>> {
-        let context = self.context.as_deref().map(columns).transpose()?;
-        Ok(BTreeMap::from([("context".to_owned(), context.unwrap_or_default())]))
+        let mut context: Vec<String> = Vec::new();
+        for column in self.context.as_deref().map(columns).transpose()?.into_iter().flatten() {
+            if column.starts_with('_') {
+                let what = "columns that begin with _ say where a row came from, and are no context: leave it out";
+                return Err(Usage(format!("--context {column}: {what}")).into());
+            }
+            if !context.contains(&column) {
+                context.push(column);
+            }
+        }
+        Ok(BTreeMap::from([("context".to_owned(), context)]))
     }
 
     /// The expressions for which names of the script stand.

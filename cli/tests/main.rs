@@ -15,12 +15,15 @@ mod main {
     mod explain_play;
     mod fates;
     mod golden;
+    mod hostile;
     mod init_state;
     mod kafka;
+    mod limits;
     mod memory;
     mod merge;
     mod merge_outputs;
     mod openbandit;
+    mod poison;
     mod readme;
     mod resume;
     #[path = "../../../crates/connector/tests/main/s3.rs"]

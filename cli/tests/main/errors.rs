@@ -130,7 +130,8 @@ fn words_that_fit_no_column_and_no_place() {
 fn a_run_of_which_nothing_is_taken_says_so() {
     let dir = Workdir::new();
     dir.write("plays.jsonl", "{\"event_id\":1}\n{\"event_id\":2}\n");
-    let ran = dir.ok("ingest --in plays.jsonl --schema plays --out out");
+    failed(&dir.run("ingest --in plays.jsonl --schema plays --out out"), 65, &["2 of 2 rows were rejected"]);
+    let ran = dir.ok("ingest --in plays.jsonl --schema plays --max-rejected 2 --out out");
     assert!(ran.err.contains("no row of events was taken: out/_rescan/rejected says why"), "{}", ran.err);
 }
 
@@ -140,7 +141,7 @@ fn a_run_to_which_most_rows_come_late_says_so() {
     let rows = [9, 1, 2].map(|hour| format!("{{\"event_id\":\"{hour}\",\"ts\":\"2016-11-07T0{hour}:00:00Z\"}}\n"));
     dir.write("plays.jsonl", rows.concat());
     let ran = dir.ok("ingest --in plays.jsonl --schema plays --out out");
-    assert!(ran.err.contains("most rows of events came late, and are in out/_rescan/late"), "{}", ran.err);
+    assert!(ran.err.contains("2 of 3 rows of events came late, and are in out/_rescan/late"), "{}", ran.err);
     dir.write("plays.jsonl", rows[1..].concat());
     assert!(!dir.ok("ingest --in plays.jsonl --schema plays --out other").err.contains("came late"));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::workdir::{Workdir, parquet, walk};
+use super::workdir::{Workdir, columns, parquet, walk};
 
 /// Every folder by name, each in four ways: a test says which folder failed in which way.
 macro_rules! golden {
@@ -29,20 +29,23 @@ macro_rules! golden {
 golden! {
     join: allowed_lateness anti_alone before_1970 bounds bounds_alone duplicates duplicates_alone empty_hours
         full_alone inner_alone kept_for_within late left_alone many_to_many midnight null_keys play_first right_alone
-        same_id_twice semi_alone side slides two_keys;
-    aggregate: before_1970 by_two_nulls duplicates epochs late long_epoch null_requests odd_epoch plays_only sets side slides;
+        same_id_twice semi_alone side slides time two_keys;
+    aggregate: approx before_1970 by_two_nulls duplicates epochs late long_epoch null_requests odd_epoch plays_only sets side
+        slides time;
     attribute: before_1970 duplicates late_impression lookback midnight models null_keys own_video same_id_twice sources
-        ties tuples_corrected tuples_rejected tuples_rewards;
-    ingest: before_1970 future late rejected repeat_across_hours repeat_across_hours_reversed repeat_at_horizon
-        repeat_chain repeat_exact repeat_inside repeat_inside_reversed repeat_outside repeat_outside_reversed side times;
-    stratify: all duplicates negatives null_strata rules seed size split strata unit;
+        ties time tuples_context tuples_corrected tuples_rejected tuples_rewards tuples_time;
+    ingest: before_1970 dedup future late max_future named rejected repeat_across_hours repeat_across_hours_reversed
+        repeat_at_horizon repeat_chain repeat_exact repeat_inside repeat_inside_reversed repeat_outside
+        repeat_outside_reversed select side times;
+    stratify: all approx duplicates named negatives null_strata relax rules seed size split strata unit;
 }
 
-/// Flags that decide which rows are late: where rows become an archive first, that is decided there.
-const TIME_FLAGS: [&str; 3] = ["--watermark-delay", "--allowed-lateness", "--max-future"];
+/// Flags that decide which rows are late, and which columns tell rows and times: where rows become an archive first, that
+/// is decided there.
+const ARCHIVE_FLAGS: [&str; 5] = ["--watermark-delay", "--allowed-lateness", "--max-future", "--time", "--id"];
 
-/// Columns that say when and from which file a row came.
-const ARRIVAL: [&str; 3] = ["_topic", "_partition", "_arrived_at"];
+/// What a golden file says of the time at which a file was written.
+const ARRIVED: &str = "some time";
 
 /// Seen from the package, where tests run: checkouts share a target directory, so no path is compiled in.
 const ROOT: &str = "../testdata";
@@ -67,9 +70,10 @@ impl Golden {
                 inputs.push(name.to_owned());
             }
         }
-        for name in ["rules.toml", "side.jsonl"] {
-            if let Ok(text) = fs::read(folder.join(name)) {
-                dir.write(name, text);
+        // What else the command line names: rules, side inputs, schemas.
+        for name in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+            if name != "args" && !name.starts_with("expected") {
+                dir.write(&name, fs::read(folder.join(&name)).unwrap());
             }
         }
         Golden { folder, words, inputs, dir }
@@ -84,24 +88,35 @@ impl Golden {
     /// Turns the files into hours of Parquet, each row as it is, and gives the command line over them.
     fn batch(&self) -> String {
         let words: Vec<&str> = self.words.split_whitespace().collect();
-        let time: Vec<&[&str]> = words.windows(2).filter(|pair| TIME_FLAGS.contains(&pair[0])).collect();
+        let flags: Vec<&[&str]> = words.windows(2).filter(|pair| ARCHIVE_FLAGS.contains(&pair[0])).collect();
         let mut line = self.words.clone();
         for name in &self.inputs {
-            let schema = if name == "plays" { "plays" } else { "impressions" };
+            let builtin = if name == "plays" { "plays" } else { "impressions" };
+            let own = format!("{name}.schema");
+            let schema = if self.dir.path(&own).exists() { &own } else { builtin };
             let archive = format!("archive/{name}");
-            let time = time.concat().join(" ");
-            self.dir.ok(&format!("ingest --in {name}.jsonl --schema {schema} --dedup 0s {time} --out {archive}"));
+            let flags = flags.concat().join(" ");
+            self.dir.ok(&format!("ingest --in {name}.jsonl --schema {schema} --dedup 0s {flags} --out {archive}"));
             fs::create_dir_all(self.dir.path(&archive)).unwrap();
             line += &format!(" --in {name}={archive}");
         }
         line + " --out out"
     }
 
-    /// The sealed rows.
+    /// The sealed rows, and all their columns with their types: a row does not show those in which it is null.
     fn check_rows(&self) {
         let mut rows = self.dir.rows("out");
-        rows.iter_mut().for_each(|row| without(row, &ARRIVAL));
+        rows.iter_mut().for_each(when_it_arrived);
         self.check("expected.jsonl", rows);
+        let files = self.dir.files("out").into_iter().filter(|file| file.ends_with(".parquet"));
+        self.check_columns("expected.columns", &files.map(|file| self.dir.path("out").join(file)).collect::<Vec<_>>());
+    }
+
+    /// The columns of some files, which must be the same in all of them.
+    fn check_columns(&self, name: &str, files: &[PathBuf]) {
+        let Some(first) = files.first().map(|file| columns(file)) else { return };
+        files.iter().for_each(|file| assert_eq!(columns(file), first, "{}", file.display()));
+        self.check_text(name, first);
     }
 
     /// What became of every row that was read, and the rows that f has not seen.
@@ -114,19 +129,26 @@ impl Golden {
             files.sort();
             let mut rows = Vec::new();
             for mut row in files.iter().flat_map(|file| parquet(file)) {
-                row["_file"] = row["_topic"].take();
                 if let Some(raw) = row.get("raw").and_then(Value::as_str) {
                     row["raw"] = Value::from(unhex(raw));
                 }
-                without(&mut row, &ARRIVAL);
+                when_it_arrived(&mut row);
                 rows.push(row);
             }
             self.check(&format!("expected.{kind}.jsonl"), rows);
+            for input in &self.inputs {
+                let of = |file: &&PathBuf| file.to_string_lossy().contains(&format!("/{kind}/{input}-"));
+                let files: Vec<PathBuf> = files.iter().filter(of).cloned().collect();
+                self.check_columns(&format!("expected.{kind}.{input}.columns"), &files);
+            }
         }
     }
 
     fn check(&self, name: &str, rows: Vec<Value>) {
-        let found: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        self.check_text(name, rows.iter().map(|row| format!("{row}\n")).collect());
+    }
+
+    fn check_text(&self, name: &str, found: String) {
         let path = self.folder.join(name);
         if !update() {
             let expected = fs::read_to_string(&path).unwrap_or_default();
@@ -143,8 +165,11 @@ fn update() -> bool {
     std::env::var_os("UPDATE").is_some()
 }
 
-fn without(row: &mut Value, columns: &[&str]) {
-    row.as_object_mut().unwrap().retain(|name, _| !columns.contains(&name.as_str()));
+/// Each copy of an input is written at a time of its own.
+fn when_it_arrived(row: &mut Value) {
+    if row.get("_arrived_at").is_some_and(|at| !at.is_null()) {
+        row["_arrived_at"] = Value::from(ARRIVED);
+    }
 }
 
 fn unhex(text: &str) -> String {

@@ -156,6 +156,23 @@ fn weights_give_back_the_whole() {
     let weights: f64 = chosen.iter().map(|row| row["weight"].as_f64().unwrap()).sum();
     assert!((weights - all.len() as f64).abs() < 1e-6, "{weights} for {}", all.len());
     assert!(chosen.len() < all.len() && chosen.iter().filter(positive).all(|row| row["weight"] == 1.0));
+    // What there was is told as it was, and what the proportion to the positives left of it.
+    let achieved = manifest(&dir, "out")["achieved"].take();
+    let positives = all.iter().filter(positive).count() as u64;
+    assert_eq!(achieved["supply"], all.len());
+    assert_eq!(achieved["left"], chosen.len());
+    let lines = achieved["rules"][0]["lines"].as_array().unwrap();
+    for line in lines {
+        let there = all.iter().filter(|row| row["country"] == line["stratum"]).count();
+        assert_eq!(line["supply"], there, "{line}");
+    }
+    let by_sign = &achieved["rules"].as_array().unwrap().last().unwrap()["lines"];
+    assert_eq!(
+        (&by_sign[0]["supply"], &by_sign[1]["supply"]),
+        (&(all.len() as u64 - positives).into(), &positives.into())
+    );
+    let told = dir.ok("inspect out").out;
+    assert!(told.contains("left") && told.contains("are left by per_positive"), "{told}");
 }
 
 #[test]

@@ -71,3 +71,66 @@ fn what_is_no_probability_is_refused_by_its_policy() {
     let ran = dir.run(&format!("{STREAM} --tuples --model first --out tuples"));
     assert_eq!(ran.code, Some(2), "{}", ran.err);
 }
+
+#[test]
+fn what_is_no_sql_over_the_tuples_is_refused_before_anything_is_written() {
+    let dir = events();
+    for line in [STREAM, BATCH] {
+        let ran = dir.run(&format!("{line} --policy wrong=nothing*2 --out tuples"));
+        assert!(ran.code == Some(78) && ran.err.contains("policy wrong"), "{:?} {}", ran.code, ran.err);
+        assert!(!dir.path("tuples").exists(), "{line}");
+    }
+}
+
+/// The tuples are right whatever a policy says of them; a run that has them makes the report that is missing.
+#[test]
+fn a_report_that_failed_is_made_by_the_next_run() {
+    let dir = events();
+    let line = format!("{BATCH} --report page.html --out tuples");
+    let ran = dir.run(&format!("{line} --policy twice=2*propensity+0.5"));
+    assert!(ran.code == Some(65) && ran.err.contains("for the tuple of impression good"), "{}", ran.err);
+    assert!(!dir.path("page.html").exists());
+    dir.ok(&format!("{line} --policy half=propensity/2"));
+    assert!(dir.read("page.html").contains("half"));
+}
+
+/// Ten thousand impressions of two titles, of which one is shown four times as often and played by all.
+#[test]
+fn a_policy_that_is_no_distribution_is_named_and_replay_of_the_log_explained() {
+    let dir = Workdir::new();
+    let impression = |at: usize| {
+        let (video, propensity) = if at % 5 == 0 { (2, 0.2) } else { (1, 0.8) };
+        let ts = (1_478_512_800 + at as i64 / 10) * 1_000;
+        let id = format!("i{at}");
+        let row = json!({ "event_id": id, "ts": ts, "request_id": id, "profile_id": at, "video_id": video, "row": "1|2",
+                          "rank": 1, "propensity": propensity });
+        format!("{row}\n")
+    };
+    let play = |at: usize| {
+        let ts = (1_478_512_800 + at as i64 / 10 + 1) * 1_000;
+        format!("{}\n", json!({ "event_id": format!("p{at}"), "ts": ts, "profile_id": at, "video_id": 1 }))
+    };
+    dir.write("impressions.jsonl", (0..10_000).map(impression).collect::<String>());
+    dir.write("plays.jsonl", (0..10_000).filter(|at| at % 5 > 0).map(play).collect::<String>());
+    let policies = "--policy both=0.75 --policy first=case(action)when(1)then(1)else(0)end --policy other=1-propensity";
+    let line = format!("{STREAM} {policies} --action-set row --report page.html --out tuples").replacen(
+        " --action-set row",
+        "",
+        1,
+    );
+    let ran = dir.ok(&line);
+    let says = |what: &str| ran.err.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(
+        says("both is no distribution over what could be logged: its probabilities sum to 1.5"),
+        1,
+        "{}",
+        ran.err
+    );
+    assert_eq!(says("is no distribution"), 1, "{}", ran.err);
+    assert_eq!(says("The replay of logged is not its take rate"), 1, "{}", ran.err);
+    let page = dir.read("page.html");
+    assert!(page.contains("both is no distribution") && page.contains("only if all its propensities are equal"));
+    let policies = ran.json()["policies"].take();
+    let weight = |of: usize| policies[of]["overall"]["weight"]["value"].as_f64().unwrap();
+    assert!((weight(0) - 1.0).abs() < 1e-9 && (weight(2) - 1.5).abs() < 0.1, "{policies:#}");
+}

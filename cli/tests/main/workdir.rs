@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::Field;
 use arrow::json::LineDelimitedWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -160,6 +162,16 @@ pub fn parquet(path: &Path) -> Vec<Value> {
     writer.finish().unwrap();
     let text = String::from_utf8(writer.into_inner()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The columns of a Parquet file, a line each: name, type, and whether it may be null.
+pub fn columns(path: &Path) -> String {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+    let line = |field: &Arc<Field>| {
+        let null = if field.is_nullable() { "" } else { " not null" };
+        format!("{} {}{null}\n", field.name(), field.data_type())
+    };
+    reader.schema().fields().iter().map(line).collect()
 }
 
 /// All files below a path.

@@ -29,7 +29,8 @@ pub enum TextFormat {
 /// A row is rejected, with one of these codes first in its reason, where it is not exactly what the schema says:
 /// `bad_encoding`, `csv_malformed`, `csv_truncated`, `duplicate_key`, `empty_payload`, `int_overflow`,
 /// `json_malformed`, `json_truncated`, `lossy_number`, `missing`, `multiple_documents`, `no_event_time`, `no_zone`,
-/// `non_finite`, `time_out_of_range`, `too_deep`, `too_large`, `wrong_columns`, `wrong_type`.
+/// `non_finite`, `time_out_of_range`, `too_deep`, `too_large`, `wrong_columns`, `wrong_type`. A Kafka message without a
+/// value has the code [`TOMBSTONE`](crate::TOMBSTONE).
 pub struct Decoder {
     schema: SchemaRef,
     row: Row,

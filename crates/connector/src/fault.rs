@@ -13,7 +13,16 @@ pub struct Fault {
     pub text: String,
 }
 
+/// The code of a message that has a key and no value: it says that what was said under the key is void, and is no fault.
+pub const TOMBSTONE: &str = "tombstone";
+
 impl Fault {
+    /// A message without a value.
+    pub(crate) fn tombstone(key: Option<&[u8]>) -> Self {
+        let key = String::from_utf8_lossy(key.unwrap_or_default());
+        Self::of(TOMBSTONE, "key", &key, "has no value")
+    }
+
     pub(crate) fn new(code: &'static str, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
     }

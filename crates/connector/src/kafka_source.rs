@@ -15,7 +15,7 @@ use rdkafka::{Offset as Start, TopicPartitionList};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::decode::Decoder;
-use crate::fault::SourceError;
+use crate::fault::{Fault, SourceError};
 use crate::kafka::{self, KafkaSettings, KafkaTopic, READING, Reports};
 use crate::source::{Offset, Poll, Source};
 
@@ -198,10 +198,12 @@ impl Lane {
                 None => break,
                 Some(Ok(message)) if self.bounded && offset(&message) >= *end => self.finished = true,
                 Some(Ok(message)) => {
-                    let payload = message.payload().unwrap_or_default();
                     let arrived_at = message.timestamp().to_millis().and_then(|millis| millis.checked_mul(1000));
-                    decoder.decode(payload, message.offset(), arrived_at);
-                    bytes += payload.len();
+                    match message.payload() {
+                        Some(payload) => decoder.decode(payload, message.offset(), arrived_at),
+                        None => decoder.reject(&[], message.offset(), arrived_at, &Fault::tombstone(message.key())),
+                    }
+                    bytes += message.payload_len();
                     self.next = offset(&message) + 1;
                     self.finished = self.bounded && self.next >= *end;
                 }

@@ -32,7 +32,7 @@ mod whole;
 
 pub use decode::{Decoder, ROW_BYTES_MAX, TextFormat};
 pub use failure::{failed, sorted};
-pub use fault::{Fault, SourceError};
+pub use fault::{Fault, SourceError, TOMBSTONE};
 pub use files::{FileOptions, FileSource, inferred};
 pub use hour::{HOUR_US, Hour};
 pub use input::FileFormat;

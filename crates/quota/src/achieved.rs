@@ -14,6 +14,9 @@ use crate::solve::SolveError;
 pub struct Achieved {
     /// Rows there were.
     pub supply: u64,
+    /// Of these, rows to choose from, where there are fewer: negatives in proportion to the positives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
     /// Rows chosen.
     pub total: u64,
     /// The greatest [`RuleAchieved::largest_deviation`].
@@ -53,6 +56,9 @@ pub struct Line {
     pub rest: bool,
     /// Rows there were.
     pub supply: u64,
+    /// Of these, rows to choose from, where there are fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
     /// Rows chosen.
     pub count: u64,
     /// Of all rows chosen; 0 if there are none.
@@ -67,17 +73,20 @@ pub struct Line {
     pub deviation: f64,
 }
 
-/// The summary of `quotas`, one for each of `cells`, under `rules`.
-pub fn achieved(rules: &Rules, cells: &[Cell], quotas: &[u64]) -> Result<Achieved, SolveError> {
+/// The summary of `quotas`, one for each of `cells`, under `rules`. `there` are the rows of each cell before some were
+/// left out, so that there is more of it than its supply.
+pub fn achieved(rules: &Rules, cells: &[Cell], there: &[u64], quotas: &[u64]) -> Result<Achieved, SolveError> {
     let problem = Problem::of(rules, cells)?;
-    let (supply, total) = (cells.iter().map(|cell| cell.supply).sum(), quotas.iter().sum());
+    let (supply, total) = (there.iter().sum(), quotas.iter().sum());
+    let to_choose = cells.iter().map(|cell| cell.supply).sum::<u64>();
+    let left = (to_choose < supply).then_some(to_choose);
     let rows = problem.demands.at(rules.size.unwrap_or(total));
     let rules: Vec<RuleAchieved> = rules
         .rules
         .iter()
         .enumerate()
         .map(|(index, rule)| {
-            let mut table = Table::of(cells, quotas, index, total);
+            let mut table = Table::of(cells, there, quotas, index, total);
             for (at, demand) in problem.demands.all.iter().enumerate().filter(|(_, it)| it.clause.rule == Some(index)) {
                 table.ask(rule, demand.clause.kind, demand.clause.stratum.as_deref().unwrap_or_default(), rows[at]);
             }
@@ -85,7 +94,7 @@ pub fn achieved(rules: &Rules, cells: &[Cell], quotas: &[u64]) -> Result<Achieve
         })
         .collect();
     let largest_deviation = rules.iter().map(|rule| rule.largest_deviation).fold(0.0, f64::max);
-    Ok(Achieved { supply, total, largest_deviation, rules })
+    Ok(Achieved { supply, left, total, largest_deviation, rules })
 }
 
 /// The lines of a rule, the rest after all others.
@@ -95,11 +104,12 @@ struct Table {
 }
 
 impl Table {
-    fn of(cells: &[Cell], quotas: &[u64], rule: usize, total: u64) -> Table {
+    fn of(cells: &[Cell], there: &[u64], quotas: &[u64], rule: usize, total: u64) -> Table {
         let mut table = Table { total, lines: BTreeMap::new() };
-        for (cell, quota) in cells.iter().zip(quotas) {
+        for ((cell, there), quota) in cells.iter().zip(there).zip(quotas) {
             let line = table.line(false, &cell.labels[rule]);
-            line.supply += cell.supply;
+            line.supply += there;
+            line.left = Some(line.left.unwrap_or(0) + cell.supply);
             line.count += quota;
         }
         table
@@ -110,6 +120,7 @@ impl Table {
             stratum: stratum.to_owned(),
             rest,
             supply: 0,
+            left: None,
             count: 0,
             share: 0.0,
             desired: None,
@@ -123,9 +134,11 @@ impl Table {
         let rest = kind == Kind::Share && rule.shares_rest(stratum);
         if rest {
             let others = self.lines.values().filter(|line| !rule.names_in_share(&line.stratum));
-            let (supply, count) = others.fold((0, 0), |sum, line| (sum.0 + line.supply, sum.1 + line.count));
+            let of = |line: &Line| [line.supply, line.left.unwrap_or(line.supply), line.count];
+            let [supply, left, count] =
+                others.map(of).fold([0; 3], |sum, of| [sum[0] + of[0], sum[1] + of[1], sum[2] + of[2]]);
             let line = self.line(true, stratum);
-            (line.supply, line.count) = (supply, count);
+            (line.supply, line.left, line.count) = (supply, Some(left), count);
         }
         let line = self.line(rest, stratum);
         if kind == Kind::Share {
@@ -143,6 +156,7 @@ impl Table {
         let of_total = |rows: f64| if self.total == 0 { 0.0 } else { rows / self.total as f64 };
         let mut lines: Vec<Line> = self.lines.into_values().collect();
         for line in &mut lines {
+            line.left = line.left.filter(|left| *left < line.supply);
             line.share = of_total(line.count as f64);
             let below = line.least.map_or(0, |least| least.saturating_sub(line.count));
             let above = line.most.map_or(0, |most| line.count.saturating_sub(most));
@@ -188,7 +202,17 @@ mod tests {
     fn of(rule: &str, quotas: &[u64]) -> RuleAchieved {
         let rules = Rules::parse(&format!("size = 10\n[[rule]]\nstrata = ['device']\n{rule}")).unwrap();
         let cells = [cell("tv", 100), cell("web", 50), cell("phone", 50)];
-        achieved(&rules, &cells, quotas).unwrap().rules.remove(0)
+        achieved(&rules, &cells, &[100, 50, 50], quotas).unwrap().rules.remove(0)
+    }
+
+    #[test]
+    fn what_was_left_out_before_is_there_all_the_same() {
+        let rules = Rules::parse("[[rule]]\nstrata = ['device']\nshare = {tv = 0.5, other = 0.5}").unwrap();
+        let cells = [cell("tv", 10), cell("web", 50), cell("phone", 50)];
+        let told = achieved(&rules, &cells, &[1_000, 50, 90], &[10, 5, 5]).unwrap();
+        assert_eq!((told.supply, told.left, told.total), (1_140, Some(110), 20));
+        let lines: Vec<_> = told.rules[0].lines.iter().map(|line| (line.supply, line.left)).collect();
+        assert_eq!(lines, [(90, Some(50)), (1_000, Some(10)), (50, None), (140, Some(100))]);
     }
 
     #[test]

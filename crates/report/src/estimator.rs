@@ -8,6 +8,7 @@
 //! | replay | sum(pi r) / sum(pi): of a deterministic policy, the mean over rows where it agrees | Li et al., WSDM 2011 |
 //! | IPS | sum(w r) / n, w = pi / p: unbiased | Horvitz and Thompson, JASA 1952 |
 //! | SNIPS | sum(w r) / sum(w): a little biased, varies less | Swaminathan and Joachims, NIPS 2015 |
+//! | weight | sum(w) / n: estimates sum(pi) over the actions, which is 1 of a distribution | |
 //! | effective sample size | sum(w)^2 / sum(w^2) | Kong, Chicago TR 348, 1992 |
 
 use std::collections::BTreeMap;
@@ -77,6 +78,12 @@ pub struct Estimates {
     pub ips: Option<Estimate>,
     /// Self-normalised inverse propensity score.
     pub snips: Option<Estimate>,
+    /// The mean weight, pi / p: what the target policy's probabilities sum to, over all actions that logging could choose.
+    /// Of a distribution it is 1.
+    pub weight: Option<Estimate>,
+    /// Whether it is the logging policy: of every row the probability is the propensity.
+    #[serde(skip)]
+    pub as_logged: bool,
 }
 
 impl Estimator {
@@ -151,18 +158,23 @@ struct Gathered {
     as_logged: Moments,
     by_probability: Moments,
     by_inverse_propensity: Moments,
+    /// Rows of weight 1.
+    unit_weights: u64,
 }
 
 impl Default for Gathered {
     fn default() -> Gathered {
         let none = Moments::new;
-        Gathered { rows: 0, matched: 0, as_logged: none(), by_probability: none(), by_inverse_propensity: none() }
+        let (rows, matched, unit_weights) = (0, 0, 0);
+        let (as_logged, by_probability, by_inverse_propensity) = (none(), none(), none());
+        Gathered { rows, matched, as_logged, by_probability, by_inverse_propensity, unit_weights }
     }
 }
 
 impl Gathered {
     fn add(&mut self, weight: f64, probability: f64, reward: f64) {
         self.rows += 1;
+        self.unit_weights += u64::from(weight == 1.0);
         self.as_logged.add(1.0, reward);
         if probability > 0.0 {
             self.matched += 1;
@@ -173,6 +185,7 @@ impl Gathered {
 
     fn merge(&mut self, other: &Gathered) {
         self.rows += other.rows;
+        self.unit_weights += other.unit_weights;
         self.matched += other.matched;
         self.as_logged.merge(&other.as_logged);
         self.by_probability.merge(&other.by_probability);
@@ -189,6 +202,8 @@ impl Gathered {
             replay: self.by_probability.ratio(rows, matched),
             ips: self.by_inverse_propensity.mean(rows),
             snips: self.by_inverse_propensity.ratio(rows, matched),
+            weight: self.by_inverse_propensity.mean_weight(rows),
+            as_logged: rows > 0 && self.unit_weights == rows,
         }
     }
 }

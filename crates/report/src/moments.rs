@@ -87,6 +87,13 @@ impl Moments {
         if self.w.value() > 0.0 { Estimate::new(sum / n, (rows > 1).then_some(variance)) } else { None }
     }
 
+    /// sum(w) / n of `rows` rows; None without weight. Its variance is the sample variance of w, over n.
+    pub fn mean_weight(&self, rows: u64) -> Option<Estimate> {
+        let (n, sum) = (rows as f64, self.w.value());
+        let variance = (self.ww.value() - sum * sum / n) / (n - 1.0) / n;
+        if sum > 0.0 { Estimate::new(sum / n, (rows > 1).then_some(variance)) } else { None }
+    }
+
     /// Kong's effective sample size, sum(w)^2 / sum(w^2); None without weight.
     pub fn effective_sample_size(&self) -> Option<f64> {
         let weight = self.w.value();

@@ -24,17 +24,20 @@ const TERMS: [(&str, &str); 5] = [
     (
         "Replay",
         "The mean reward of the rows in which the target policy agrees with the log. Right if the logged choices were \
-         uniformly random; otherwise it leans towards what the logging policy liked.",
+         uniformly random; otherwise it leans towards what the logging policy liked. Of the logging policy itself it \
+         is the take rate only if all its propensities are equal: else likelier choices count more in it.",
     ),
     (
         "IPS",
         "Inverse propensity score: each reward counts as often as the target policy would have made that choice, \
-         compared with the logging policy. Right on average if propensities are, but a few rare choices may decide it.",
+         compared with the logging policy. Right on average if propensities are, but a few rare choices may decide it. \
+         Probabilities that do not sum to 1 over the choices make it as much too high or too low.",
     ),
     (
         "SNIPS",
         "Self-normalised IPS: divided by the sum of the weights rather than by the number of rows. Steadier than IPS, \
-         and its small bias vanishes with more rows. If the two differ much, trust neither.",
+         and its small bias vanishes with more rows. If the two differ much, trust neither. Of probabilities that do \
+         not sum to 1 it is the estimate of the policy that they are in proportion to.",
     ),
     (
         "Effective sample size",
@@ -60,7 +63,10 @@ pub fn policy_page(title: &str, policies: &[PolicyEstimates]) -> Page {
     sections.push(Section::Heading("How many rows each estimate rests on".to_owned()));
     sections.push(Section::Bars(sample_sizes(policies)));
     sections.push(Section::Heading("Tables".to_owned()));
-    sections.extend(policies.iter().map(|of| Section::Table(policy_table(of))));
+    for of in policies {
+        sections.push(Section::Table(policy_table(of)));
+        sections.extend(policy_doubts(of).into_iter().map(Section::Text));
+    }
     sections.push(Section::Heading("What the estimates mean".to_owned()));
     sections.push(Section::Terms(terms.into()));
     Page { title: title.to_owned(), sections }
@@ -133,6 +139,39 @@ pub fn policy_table(of: &PolicyEstimates) -> Table {
         columns: columns.map(str::to_owned).into(),
         rows: [overall].into_iter().chain(slots).map(|(slot, estimates)| cells(slot, estimates)).collect(),
     }
+}
+
+/// Standard errors by which a mean weight differs from 1 before it counts as another number: with fewer, of many honest
+/// policies some would be named.
+const SURE: f64 = 4.0;
+
+/// What to doubt of the estimates of a policy: that it is a distribution, and that its replay means what it seems to.
+pub fn policy_doubts(of: &PolicyEstimates) -> Vec<String> {
+    let apart = |a: Estimate, b: f64, errors: f64| {
+        a.standard_error.is_some_and(|error| (a.value - b).abs() > errors * error + 1e-6)
+    };
+    let mut doubts = Vec::new();
+    if let Some(weight) = of.overall.weight.filter(|weight| apart(*weight, 1.0, SURE)) {
+        let sum = estimate_cell(Some(weight)).replace('\n', " ");
+        let much = if weight.value > 1.0 { "high" } else { "low" };
+        doubts.push(format!(
+            "{} is no distribution over what could be logged: its probabilities sum to {sum} and not to 1, or the \
+             propensities are wrong. Its IPS is by that factor too {much}; its SNIPS is that of probabilities in the same \
+             proportion which sum to 1.",
+            of.policy
+        ));
+    }
+    if let (Some(replay), Some(rate)) = (of.overall.replay, of.overall.take_rate)
+        && of.overall.as_logged
+        && (replay.value - rate.value).abs() > 1e-9
+    {
+        doubts.push(format!(
+            "The replay of {} is not its take rate, for likelier choices count more in it: replay is right only where \
+             logging was uniformly random.",
+            of.policy
+        ));
+    }
+    doubts
 }
 
 fn cells(slot: &str, of: &Estimates) -> Vec<String> {

@@ -86,8 +86,14 @@ pub(crate) fn timeless(rows: &RecordBatch, time: &str) -> Result<Vec<Rejected>> 
     decoded(rows, |_| format!("no_event_time: {time} is null"))
 }
 
+/// Rows on which an expression of the door fails, by number and why.
+pub(crate) fn failed(rows: &RecordBatch, failed: &[(usize, String)]) -> Result<Vec<Rejected>> {
+    let one = |(row, reason): &(usize, String)| decoded(&rows.slice(*row, 1), |_| reason.clone());
+    Ok(failed.iter().map(one).collect::<Result<Vec<_>>>()?.concat())
+}
+
 /// Rows that f refused.
-pub(crate) fn refused(rows: &[RecordBatch]) -> Result<RecordBatch> {
+pub(crate) fn refused<'a>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> Result<RecordBatch> {
     let mut all = Vec::new();
     for rows in rows {
         let reasons = rows.column_by_name(REASON).and_then(|column| column.as_string_view_opt());

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use connector::{HOUR_US, Hour};
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
-use scan::{Batch, CELLS, Chosen, Held, Limits, Tables, unshared};
+use journal::Ledger;
+use scan::{Batch, CELLS, Chosen, Held, Limits, Reading, Tables, unshared};
 
 use crate::advance::advance;
 use crate::current::stale;
@@ -20,11 +22,15 @@ use crate::listed::{Listed, Place, Range, label, verify};
 use crate::owner::{Owner, Runner};
 use crate::pieces::Pieces;
 use crate::region::of_region;
+use crate::tally::Tally;
 use crate::wants::Wanting;
 
 /// Hours that run in one plan at most, or as many as f reaches around them: each plan reads those again. All output of
 /// a plan is in memory before its hours are sealed.
 const HOURS_A_PLAN: usize = 2;
+
+/// How often it is looked how many rows were read.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Parquet grows by about this on its way into memory.
 const GROWTH: u64 = 6;
@@ -50,22 +56,31 @@ pub async fn batch(
     if let Some(draw) = draw.as_mut().filter(|_| !stale.is_empty()) {
         draw.replace(&job, range).await?;
     }
+    let tally = Arc::new(Tally::new(job.aside, &stale));
     let (plans, side_by_side, limits) = planned(&job, &listed, stale);
     let total: usize = plans.iter().map(Vec::len).sum();
     let mut plans = plans.into_iter();
     let mut running = tokio::task::JoinSet::new();
-    let mut done = 0;
+    let (mut done, reading) = (0, Reading::default());
     loop {
         while running.len() < side_by_side && !job.stopped() {
             let Some(hours) = plans.next() else { break };
-            running.spawn(run(job.clone(), listed.clone(), hours, limits, draw.take()));
+            let (tally, reading) = (tally.clone(), reading.clone());
+            running.spawn(run(job.clone(), listed.clone(), hours, limits, tally, reading, draw.take()));
         }
-        let Some(finished) = running.join_next().await else { break };
-        let part = finished??;
-        done += part.sealed.len() as u64;
-        report.add(part);
-        let rows = report.ledger.values().map(|ledger| ledger.read).sum();
-        progress(&Progress { rows, hours: (done, Some(total as u64)), ..Progress::default() });
+        match tokio::time::timeout(LOOK, running.join_next()).await {
+            Ok(None) => break,
+            Ok(Some(finished)) => {
+                let part = finished??;
+                done += part.sealed.len() as u64;
+                report.add(part);
+            }
+            // Nothing is done yet; but rows are read.
+            Err(_) => {}
+        }
+        let sum = |count: fn(&Ledger) -> u64| report.ledger.values().map(count).sum::<u64>();
+        let (rows, rejected) = (sum(|ledger| ledger.read).max(reading.rows()), sum(|ledger| ledger.rejected));
+        progress(&Progress { rows, rejected, hours: (done, Some(total as u64)), ..Progress::default() });
     }
     report.stopped = plans.next().is_some();
     report.sealed.sort();
@@ -174,12 +189,15 @@ async fn run(
     listed: Arc<Vec<Listed>>,
     hours: Vec<Hour>,
     limits: Limits,
+    tally: Arc<Tally>,
+    reading: Reading,
     draw: Option<Draw>,
 ) -> Result<Report> {
     let (Some(first), Some(last)) = (hours.first().copied(), hours.last().copied()) else {
         return Ok(Report::default());
     };
-    let Made { mut outputs, mut refused, chosen } = make(&job, &listed, first, last, limits).await?;
+    let Made { mut outputs, mut refused, chosen } = make(&job, &listed, first, last, limits, reading).await?;
+    tally.reject(&listed, first, &refused).await?;
     Owner::new(&job, Runner::Batch).claim(&job.out)?;
     job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
     let attempt = draw.as_ref().map(Draw::attempt);
@@ -244,7 +262,7 @@ async fn inputs(
     Ok(inputs)
 }
 
-async fn make(job: &Job, listed: &[Listed], first: Hour, last: Hour, limits: Limits) -> Result<Made> {
+async fn make(job: &Job, listed: &[Listed], first: Hour, last: Hour, limits: Limits, reading: Reading) -> Result<Made> {
     let inputs = inputs(job, listed, first, last).await?;
     verify(listed, first, last).await?;
     // The engine does not say in which file it failed.
@@ -252,7 +270,7 @@ async fn make(job: &Job, listed: &[Listed], first: Hour, last: Hour, limits: Lim
     // What joins hold takes repeats out of whole hours, which is not sorted on disk: too large ones end for want of memory.
     let halves = job.merged.as_ref().is_some_and(|merged| matches!(merged.held, Held::Halves { .. }));
     let sorted = !halves && first == last && !fits(listed, limits, first, last);
-    let tables = Tables { inputs, within: Some(first.start_us()..last.plus(1).start_us()), sorted };
+    let tables = Tables { inputs, within: Some(first.start_us()..last.plus(1).start_us()), sorted, reading };
     let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await.with_context(of)?;
     let cells = stepped.next.get(CELLS).map(Vec::as_slice).unwrap_or_default();
     let chosen = job.sampling.as_ref().map(|sampling| sampling.choose(cells).map(Arc::new)).transpose()?;

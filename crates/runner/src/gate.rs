@@ -9,6 +9,8 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 
+use crate::lateness::{Furthest, Mover};
+
 /// What the command line says about time, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct TimePolicy {
@@ -40,6 +42,10 @@ pub(crate) struct Admitted {
     pub future: RecordBatch,
     /// They say no time.
     pub timeless: RecordBatch,
+    /// The last row that moved the watermark.
+    pub newest: Option<usize>,
+    /// The late row that is furthest behind.
+    pub furthest: Option<Furthest>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -77,6 +83,7 @@ impl Clock {
                 arrivals.filter(|arrivals| arrivals.is_valid(row)).map_or(now, |arrivals| arrivals.value(row));
             arrived.saturating_add(policy.max_future)
         };
+        let (mut newest, mut furthest) = (None, None::<Furthest>);
         let mut judge = |(row, time): (usize, Option<i64>)| {
             let Some(time) = time else { return Verdict::Timeless };
             if time > latest(row) {
@@ -84,8 +91,20 @@ impl Clock {
             }
             let watermark = self.watermark(policy.watermark_delay);
             let bound = watermark.map(|watermark| watermark.saturating_sub(policy.allowed_lateness));
-            self.newest = self.newest.max(Some(time));
-            if bound.is_some_and(|bound| time < bound) { Verdict::Late } else { Verdict::OnTime }
+            if self.newest < Some(time) {
+                (self.newest, newest) = (Some(time), Some(row));
+            }
+            let Some(bound) = bound.filter(|bound| time < *bound) else { return Verdict::OnTime };
+            let delay = bound.saturating_add(policy.watermark_delay).saturating_sub(time);
+            if furthest.is_none_or(|furthest| furthest.delay < delay) {
+                let mover = match newest {
+                    _ if self.floor == watermark => Mover::Others,
+                    Some(row) => Mover::Row(row),
+                    None => Mover::Earlier,
+                };
+                furthest = Some(Furthest { row, delay, mover });
+            }
+            Verdict::Late
         };
         let verdicts: Vec<Verdict> = times.iter().enumerate().map(&mut judge).collect();
         let of = |wanted: Verdict| {
@@ -97,7 +116,8 @@ impl Clock {
             filter_record_batch(rows, &mask)
         };
         let [on_time, late] = [of(Verdict::OnTime)?, of(Verdict::Late)?];
-        Ok(Admitted { on_time, late, future: of(Verdict::Future)?, timeless: of(Verdict::Timeless)? })
+        let (future, timeless) = (of(Verdict::Future)?, of(Verdict::Timeless)?);
+        Ok(Admitted { on_time, late, future, timeless, newest, furthest })
     }
 }
 
@@ -154,6 +174,23 @@ mod tests {
         assert_eq!(times(&admitted.on_time), [100, 88, 200, 188]);
         assert_eq!(times(&admitted.late), [87, 187]);
         assert_eq!(clock.watermark(POLICY.watermark_delay), Some(190));
+    }
+
+    #[test]
+    fn the_furthest_behind_is_told_with_the_delay_that_would_have_kept_it() {
+        let mut clock = Clock::default();
+        let admitted = clock.admit(&rows(&[100, 87, 200, 80, 187]), "ts", &POLICY, 0).unwrap();
+        assert_eq!(admitted.newest, Some(2));
+        let furthest = admitted.furthest.unwrap();
+        assert_eq!(furthest, Furthest { row: 3, delay: 118, mover: Mover::Row(2) });
+        let kept = TimePolicy { watermark_delay: furthest.delay, ..POLICY };
+        let admit = |policy| Clock::default().admit(&rows(&[100, 87, 200, 80, 187]), "ts", &policy, 0).unwrap();
+        assert_eq!(admit(kept).late.num_rows(), 0);
+        assert_eq!(admit(TimePolicy { watermark_delay: furthest.delay - 1, ..POLICY }).late.num_rows(), 1);
+        let next = clock.admit(&rows(&[50]), "ts", &POLICY, 0).unwrap();
+        assert_eq!(next.furthest, Some(Furthest { row: 0, delay: 148, mover: Mover::Earlier }));
+        let later = Clock::resumed(Some(190), false, false).admit(&rows(&[50]), "ts", &POLICY, 0).unwrap();
+        assert_eq!(later.furthest, Some(Furthest { row: 0, delay: 148, mover: Mover::Others }));
     }
 
     #[test]

@@ -9,11 +9,13 @@ use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use connector::{Chunk, Offset, Poll, Source};
 use journal::{Epoch, Ledger, SideFacts, SourceFacts};
-use scan::Door;
+use scan::{Door, Passed};
 
 use crate::aside;
+use crate::excess::Reasons;
 use crate::gate::{Clock, TimePolicy, watermark};
 use crate::job::Job;
+use crate::lateness::Lateness;
 use crate::side::SideInput;
 
 /// How long to wait where no source partition has anything.
@@ -41,6 +43,7 @@ struct Lane {
     watermark_before: Option<i64>,
     /// Since when it has had nothing to give.
     waiting: Option<Instant>,
+    lateness: Lateness,
 }
 
 /// Rows between two steps.
@@ -67,6 +70,8 @@ pub(crate) struct Intake {
     pub aside: BTreeMap<(&'static str, String), Vec<RecordBatch>>,
     /// What became of rows before f, by input, since the last commit.
     pub ledger: BTreeMap<String, Ledger>,
+    /// Why rows were rejected, in this run.
+    pub reasons: Reasons,
 }
 
 /// What reading once gave.
@@ -103,12 +108,14 @@ impl Intake {
                 );
                 offsets.extend(offset.clone().map(|offset| (name.clone(), offset)));
                 let watermark_before = clock.watermark(policy.watermark_delay);
-                lanes.push(Lane { feed, partition, name, clock, offset, watermark_before, waiting: None });
+                let (waiting, lateness) = (None, Lateness::default());
+                lanes.push(Lane { feed, partition, name, clock, offset, watermark_before, waiting, lateness });
             }
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
         }
         let goes_on = job.keep_state;
-        Ok(Intake { feeds, lanes, sides, policy, watermark, goes_on, live: watermark, aside: BTreeMap::new(), ledger })
+        let (aside, reasons) = (BTreeMap::new(), Reasons::default());
+        Ok(Intake { feeds, lanes, sides, policy, watermark, goes_on, live: watermark, aside, ledger, reasons })
     }
 
     /// The job's watermark, microseconds; `i64::MAX` at the end of all input.
@@ -193,17 +200,22 @@ impl Intake {
         let lane = &mut self.lanes[lane];
         let feed = &self.feeds[lane.feed];
         (lane.waiting, lane.clock.idle, lane.offset) = (None, false, Some(chunk.next));
-        let decoded = chunk.rows.num_rows() as u64;
-        let rows = match &feed.door {
-            Some(door) => door.pass(chunk.rows).await?,
-            None => chunk.rows,
-        };
-        let filtered = decoded - rows.num_rows() as u64;
-        let admitted = lane.clock.admit(&rows, &feed.time, &self.policy, now_us())?;
+        let decoded = chunk.rows.num_rows();
         let mut rejected = chunk.rejected;
+        let (rows, failed) = match &feed.door {
+            Some(door) => {
+                let Passed { rows, failed } = door.pass(chunk.rows.clone()).await?;
+                rejected.extend(aside::failed(&chunk.rows, &failed)?);
+                (rows, failed.len())
+            }
+            None => (chunk.rows, 0),
+        };
+        let filtered = (decoded - rows.num_rows() - failed) as u64;
+        let admitted = lane.clock.admit(&rows, &feed.time, &self.policy, now_us())?;
         rejected.extend(aside::future(&admitted.future, &feed.time)?);
         rejected.extend(aside::timeless(&admitted.timeless, &feed.time)?);
         let (late, fed) = (admitted.late.num_rows() as u64, admitted.on_time.num_rows() as u64);
+        lane.lateness.add(&rows, &feed.time, late, admitted.furthest, admitted.newest)?;
         let ledger = Ledger { read: chunk.read, late, rejected: rejected.len() as u64, filtered, ..Ledger::default() };
         if let Some(sum) = self.ledger.get_mut(&feed.input) {
             sum.add(&ledger);
@@ -212,7 +224,9 @@ impl Intake {
             self.aside.entry(("late", feed.input.clone())).or_default().push(aside::late(&admitted.late)?);
         }
         if !rejected.is_empty() {
-            self.aside.entry(("rejected", feed.input.clone())).or_default().push(aside::rejected(&rejected)?);
+            let rejected = aside::rejected(&rejected)?;
+            self.reasons.add(&feed.input, &rejected);
+            self.aside.entry(("rejected", feed.input.clone())).or_default().push(rejected);
         }
         gathered.count += fed as usize;
         *gathered.fed.entry(feed.input.clone()).or_default() += fed;
@@ -248,8 +262,15 @@ impl Intake {
         let rejected = aside::refused(rows)?;
         let count = rejected.num_rows() as u64;
         self.ledger.entry(input.to_owned()).or_default().rejected += count;
+        self.reasons.add(input, &rejected);
         self.aside.entry(("rejected", input.to_owned())).or_default().push(rejected);
         Ok(count)
+    }
+
+    /// Why rows of an input came late in this run.
+    pub(crate) fn why_late(&self, input: &str) -> String {
+        let lanes = self.lanes.iter().filter(|lane| self.feeds[lane.feed].input == input);
+        Lateness::cause(lanes.map(|lane| (lane.name.as_str(), &lane.lateness)))
     }
 
     /// What an epoch records of each source partition; the next epoch's begins here.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use scan::{Held, Limits, Output, Sampling, Scan};
 
+use crate::excess::AsideLimits;
 use crate::gate::TimePolicy;
 use crate::made::Made;
 use crate::merged::Merged;
@@ -38,6 +39,8 @@ pub struct Job {
     pub keep_state: bool,
     /// Threads and memory.
     pub limits: Limits,
+    /// How many rows may be rejected or late before the run ends.
+    pub aside: AsideLimits,
     /// Set by a signal: the run finishes or drops the current epoch and stops.
     pub stop: Arc<AtomicBool>,
 }
@@ -70,6 +73,12 @@ impl Job {
 pub struct Progress {
     /// Rows read.
     pub rows: u64,
+    /// Of these, what earlier runs of the same output had read.
+    pub rows_before: u64,
+    /// Of these, late and rejected ones.
+    pub late: u64,
+    /// See `late`.
+    pub rejected: u64,
     /// Hours done, and to do where that is known.
     pub hours: (u64, Option<u64>),
     /// The job's watermark, microseconds.
@@ -107,6 +116,9 @@ pub struct Report {
     pub sample: Option<Manifest>,
     /// Whether a signal ended the run before its input did.
     pub stopped: bool,
+    /// What to doubt about what it did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Report {
@@ -122,5 +134,6 @@ impl Report {
         self.epochs += part.epochs;
         self.sample = part.sample.or(self.sample.take());
         self.stopped |= part.stopped;
+        self.warnings.extend(part.warnings);
     }
 }

@@ -15,6 +15,7 @@ use scan::{Batch, CELLS, Chosen, Merged, State};
 use crate::advance::{account, advance, take};
 use crate::carried::{begin, look, still_open};
 use crate::commit::{Draft, Outputs, add, token};
+use crate::excess::Judged;
 use crate::intake::{Feed, Gathered, Intake, PAUSE, Read};
 use crate::job::{Job, Progress, Report};
 use crate::owner::{Owner, Runner};
@@ -62,6 +63,7 @@ pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(
         snapshot,
         outputs,
         ledger: last.as_ref().map(|last| last.ledger.clone()).unwrap_or_default(),
+        so_far: BTreeMap::new(),
         merged: Vec::new(),
         report: Report::default(),
         warnings,
@@ -102,6 +104,8 @@ struct Run<'a, P> {
     outputs: Outputs,
     /// Of all epochs so far.
     ledger: BTreeMap<String, Ledger>,
+    /// What was read, late and rejected in this run.
+    so_far: BTreeMap<String, Ledger>,
     /// What f made of its rows, step by step, since the last commit.
     merged: Vec<(String, Merged)>,
     report: Report,
@@ -124,6 +128,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             if self.intake.sides_due() {
                 // One copy an epoch: what was made with the last one is decided first.
                 if self.changed() {
+                    self.judge(false)?;
                     self.commit().await?;
                     committed = Instant::now();
                 }
@@ -136,6 +141,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
                 committed.elapsed() >= self.cut.commit_interval || self.outputs.rows() >= self.cut.pending_rows_max;
             let ended = read == Read::End || self.job.stopped();
             if ended || due && self.changed() {
+                self.judge(read == Read::End)?;
                 self.commit().await?;
                 committed = Instant::now();
             }
@@ -221,12 +227,21 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         if let Some(before) = self.expiry() {
             self.state.expire(before);
         }
-        let rows = self.ledger.values().map(|ledger| ledger.read).sum::<u64>() + self.intake.read_rows();
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&mut self) {
+        let of = |count: fn(&Ledger) -> u64| -> u64 {
+            self.ledger.values().chain(self.intake.ledger.values()).map(count).sum()
+        };
+        let [rows, late, rejected] = [of(|l| l.read), of(|l| l.late), of(|l| l.rejected)];
+        let read_here = self.so_far.values().map(|ledger| ledger.read).sum::<u64>() + self.intake.read_rows();
         let state_rows = self.state.rows().values().sum::<usize>() as u64;
         let hours = (self.report.sealed.len() as u64, None);
         let (watermark, warnings) = (self.intake.watermark(), std::mem::take(&mut self.warnings));
-        (self.progress)(&Progress { rows, hours, watermark, state_rows, warnings });
-        Ok(())
+        let rows_before = rows - read_here.min(rows);
+        (self.progress)(&Progress { rows, rows_before, late, rejected, hours, watermark, state_rows, warnings });
     }
 
     /// The sample, at the end of all input.
@@ -248,6 +263,29 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             false => self.intake.watermark().filter(|watermark| !drawn(watermark)),
         };
         watermark.map(|watermark| watermark.saturating_sub(self.job.time.allowed_lateness))
+    }
+
+    /// Whether too many rows of this run were set aside for what it did to be committed; what is doubtful is warned of.
+    fn judge(&mut self, ended: bool) -> Result<()> {
+        add(&mut self.so_far, &self.intake.ledger);
+        let mut warnings = Vec::new();
+        for (input, run) in &self.so_far {
+            let mut all = self.ledger.get(input).copied().unwrap_or_default();
+            all.add(&self.intake.ledger.get(input).copied().unwrap_or_default());
+            let judged = Judged { input, run: *run, all, ended };
+            self.job.aside.rejected(judged, &self.intake.reasons)?;
+            if run.late > 0 {
+                let cause = self.intake.why_late(input);
+                self.job.aside.late(judged, &cause)?;
+                warnings.extend(self.job.aside.warning(judged, &cause, &self.job.out));
+            }
+        }
+        // A run that goes on for ever says it once, as soon as it is so; any other at its end.
+        if self.cut.follow && self.report.warnings.is_empty() {
+            self.warnings.extend(warnings.iter().cloned());
+        }
+        self.report.warnings = warnings;
+        Ok(())
     }
 
     async fn commit(&mut self) -> Result<()> {

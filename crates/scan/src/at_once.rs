@@ -22,16 +22,18 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, collect, execute_stream};
 use datafusion::prelude::{DataFrame, SessionConfig};
 use futures::StreamExt;
 
-use crate::bind::{register_schemas, register_view};
+use crate::bind::{Input, register_schemas, register_view};
 use crate::conform::{conform, conforming, nothing, owned_text};
 use crate::gather::GatherOnce;
 use crate::group_join_rule::GroupJoinRule;
 use crate::lattice::{Detail, Lattice};
+use crate::reading::Reading;
 use crate::scan::{Limits, Scan, Stepped, session};
+use crate::sound_table::SoundTable;
 
 /// All rows of the inputs, wherever they are.
 #[derive(Default)]
@@ -43,13 +45,15 @@ pub struct Tables {
     /// For tables that are larger than memory: every operator spills, and each output comes in the order of its key,
     /// ascending and nulls first.
     pub sorted: bool,
+    /// Told of the rows that are read, while they are.
+    pub reading: Reading,
 }
 
 impl Scan {
     /// f(empty, all): planned afresh, so that the optimiser sees the tables themselves.
     pub(crate) async fn step_tables(
         &self,
-        Tables { inputs: mut tables, within, sorted }: Tables,
+        Tables { inputs: mut tables, within, sorted, reading }: Tables,
         limits: Limits,
     ) -> Result<Stepped> {
         let config = if sorted { spilling_config(limits) } else { table_config(limits.parts()) };
@@ -67,6 +71,7 @@ impl Scan {
             let mut plans = Vec::new();
             let aside: &mut Vec<RecordBatch> = refused.entry(input.name.clone()).or_default();
             for table in tables {
+                let table = self.sound_rows_of(input, table, &context, aside).await?;
                 aside.extend(input.refused(&context, table.clone()).await?);
                 plans.push(input.taken(conforming(&context, table, &schema)?)?);
             }
@@ -87,7 +92,7 @@ impl Scan {
             if let Some(table) = name.strip_prefix("next.").filter(|table| self.is_small(table)) {
                 // Read by several plans, and worked out once.
                 let name = TableReference::parse_str(name);
-                let rows = worked_out(context.table(name.clone()).await?).await?;
+                let rows = worked_out(context.table(name.clone()).await?, &reading).await?;
                 let schema = rows.first().map_or_else(|| self.layouts[table].schema.clone(), RecordBatch::schema);
                 context.deregister_table(name.clone())?;
                 context.register_table(name, Arc::new(MemTable::try_new(schema, vec![rows.clone()])?))?;
@@ -103,12 +108,27 @@ impl Scan {
             };
             let plan = rows.create_physical_plan().await?;
             let plan = if sorted { in_order(plan, &output.key)? } else { plan };
+            reading.watch(&plan);
             let schema = output.schema.clone();
             let rows = execute_stream(plan, context.task_ctx())?.map(move |rows| conform(&rows?, &schema));
             let rows = RecordBatchStreamAdapter::new(output.schema.clone(), rows);
             outputs.insert(output.name.clone(), Box::pin(rows) as SendableRecordBatchStream);
         }
         Ok(Stepped { outputs, deltas: BTreeMap::new(), refused, merged: BTreeMap::new(), next })
+    }
+
+    /// The rows of a table on which no expression fails; the others go aside.
+    async fn sound_rows_of(
+        &self,
+        input: &Input,
+        of: Arc<dyn TableProvider>,
+        context: &SessionContext,
+        aside: &mut Vec<RecordBatch>,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let Some(sound) = self.sound.get(&input.name).cloned() else { return Ok(of) };
+        let table = SoundTable { of, sound };
+        aside.extend(table.unsound(context).await?);
+        Ok(Arc::new(table))
     }
 
     /// Whether a table of state is small by what it holds: the k least of some cells, and counts.
@@ -120,10 +140,14 @@ impl Scan {
 }
 
 /// The rows of a table of few groups with much in each: to shuffle groups by their keys would copy all that is in them.
-async fn worked_out(table: DataFrame) -> Result<Vec<RecordBatch>> {
+async fn worked_out(table: DataFrame, reading: &Reading) -> Result<Vec<RecordBatch>> {
     let (mut state, plan) = table.into_parts();
     state.config_mut().options_mut().optimizer.repartition_aggregations = false;
-    DataFrame::new(state, plan).collect().await
+    let table = DataFrame::new(state, plan);
+    let context = Arc::new(table.task_ctx());
+    let plan = table.create_physical_plan().await?;
+    reading.watch(&plan);
+    collect(plan, context).await
 }
 
 /// Up to this a join's smaller side is built by one thread, for all.

@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use crate::apart::{Apart, apart, reason};
 use crate::binding::canonical;
 use crate::contract::breach;
 use crate::scan::template_config;
@@ -29,6 +30,16 @@ use crate::state::State;
 pub struct Door {
     plan: Arc<dyn ExecutionPlan>,
     schema: SchemaRef,
+    /// Each expression as it is written, and a plan of it alone: to name the one that fails on a row.
+    parts: Vec<(String, Arc<dyn ExecutionPlan>)>,
+}
+
+/// What came of rows at the door.
+pub struct Passed {
+    /// Those that pass, in their order.
+    pub rows: RecordBatch,
+    /// Those on which an expression fails, by number, and which one fails why.
+    pub failed: Vec<(usize, String)>,
 }
 
 const TABLE: &str = "rows";
@@ -73,7 +84,8 @@ impl Door {
         let rows = Arc::new(canonical(schema));
         let context = SessionContext::new_with_config(template_config());
         let table = SlotTable { slot: Slot::Batch(TABLE.to_owned()), schema: rows.clone() };
-        let rows = context.read_table(Arc::new(table))?;
+        let given = context.read_table(Arc::new(table))?;
+        let rows = given.clone();
         let rows = match filter {
             Some(filter) => filtered(rows, filter).map_err(|e| e.context(format!("--where {filter}")))?,
             None => rows,
@@ -86,7 +98,7 @@ impl Door {
             return Err(DataFusionError::Plan(format!("{word} cannot be used here: {why}")));
         }
         let plan = rows.create_physical_plan().await?;
-        Ok(Door { schema: Arc::new(canonical(&plan.schema())), plan })
+        Ok(Door { schema: Arc::new(canonical(&plan.schema())), plan, parts: parts(&given, select, filter).await? })
     }
 
     /// The column that a select list gives another name, such as `timestamp` of `timestamp as ts`.
@@ -105,17 +117,50 @@ impl Door {
         self.schema.clone()
     }
 
-    /// The rows that pass, in their order.
+    /// The rows that pass, and those on which an expression fails, such as a cast.
     ///
     /// # Errors
-    /// An expression that fails on a row, such as a cast.
-    pub async fn pass(&self, rows: RecordBatch) -> Result<RecordBatch> {
-        let batch = BTreeMap::from([(TABLE.to_owned(), vec![rows])]);
-        let filling = Arc::new(Filling { batch, state: State::default(), next: BTreeMap::new() });
-        let context = TaskContext::default().with_session_config(template_config().with_extension(filling));
-        let plan = reset_plan_states(self.plan.clone())?;
-        let rows = datafusion::physical_plan::collect(plan, Arc::new(context)).await?;
+    /// What the engine reports of anything else than a row.
+    pub async fn pass(&self, rows: RecordBatch) -> Result<Passed> {
+        let Apart { made, failed } = apart(&rows, |rows| run(&self.plan, rows)).await?;
+        let mut reasons = Vec::new();
+        for (row, error) in failed {
+            reasons.push((row, reason(self.culprit(&rows.slice(row, 1)).await, &error)));
+        }
         let schema: Arc<Schema> = self.plan.schema();
-        crate::conform::conform(&concat_batches(&schema, &rows)?, &self.schema)
+        let rows = crate::conform::conform(&concat_batches(&schema, made.iter().flatten())?, &self.schema)?;
+        Ok(Passed { rows, failed: reasons })
     }
+
+    /// The expression that fails on a row.
+    async fn culprit(&self, alone: &RecordBatch) -> &str {
+        for (expression, plan) in &self.parts {
+            if run(plan, alone.clone()).await.is_err() {
+                return expression;
+            }
+        }
+        "--where and --select"
+    }
+}
+
+async fn run(plan: &Arc<dyn ExecutionPlan>, rows: RecordBatch) -> Result<Vec<RecordBatch>> {
+    let batch = BTreeMap::from([(TABLE.to_owned(), vec![rows])]);
+    let filling = Arc::new(Filling { batch, state: State::default(), next: BTreeMap::new() });
+    let context = TaskContext::default().with_session_config(template_config().with_extension(filling));
+    datafusion::physical_plan::collect(reset_plan_states(plan.clone())?, Arc::new(context)).await
+}
+
+async fn parts(
+    rows: &DataFrame,
+    select: Option<&str>,
+    filter: Option<&str>,
+) -> Result<Vec<(String, Arc<dyn ExecutionPlan>)>> {
+    let items = select.map(projection).transpose()?.unwrap_or_default();
+    let items = items.iter().map(|item| ("--select", item.as_str()));
+    let mut parts = Vec::new();
+    for (flag, text) in filter.map(|filter| ("--where", filter)).into_iter().chain(items) {
+        let plan = rows.clone().select(vec![rows.parse_sql_expr(text)?])?.create_physical_plan().await?;
+        parts.push((format!("{flag} {text}"), plan));
+    }
+    Ok(parts)
 }

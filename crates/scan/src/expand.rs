@@ -188,8 +188,8 @@ impl Names {
             let expand = |expr: Expr| self.listed(&expr).unwrap_or_else(|| vec![expr]);
             *expressions = std::mem::take(expressions).into_iter().flat_map(expand).collect();
         }
-        let named = select.projection.iter().filter_map(selected_name);
-        let named: Vec<String> = named.flat_map(|name| self.column(&name, &[])).collect();
+        let named = select.projection.iter().filter_map(|item| named_itself(item, &scope));
+        let named: Vec<String> = named.flat_map(|name| self.column(name, &[])).collect();
         let mut selected = Relation::default();
         let mut projection = Vec::new();
         let mut items = std::mem::take(&mut select.projection);
@@ -347,6 +347,15 @@ fn identifier(qualifier: Option<&str>, column: &str) -> Expr {
     match qualifier {
         Some(table) => Expr::CompoundIdentifier(vec![Ident::new(table), column]),
         None => Expr::Identifier(column),
+    }
+}
+
+/// The column of a row that a select list names beside the row: `request_id` in `p.request_id, p as play`. What the row
+/// is called is no column of it, even where the command line gives columns for that name (`t as context`).
+fn named_itself<'a>(item: &'a SelectItem, scope: &[(String, Relation)]) -> Option<&'a str> {
+    match item {
+        SelectItem::UnnamedExpr(expr) if row(expr, None, scope, &[]).is_none() => Some(reference(expr)?.1),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@
 //! Not here: files, the network, clocks, randomness; who calls `step`.
 
 mod agree;
+mod apart;
 mod at_once;
 mod bind;
 mod binding;
@@ -41,6 +42,7 @@ mod order;
 mod pairs;
 mod partnered;
 mod parts;
+mod reading;
 mod refuse;
 mod sample;
 mod scan;
@@ -49,6 +51,8 @@ mod side;
 mod sketch;
 mod slot;
 mod sorted;
+mod sound;
+mod sound_table;
 mod state;
 mod table;
 mod texts;
@@ -61,8 +65,9 @@ pub use bind::{Input, Output};
 pub use binding::{Binding, Literal, TIME};
 pub use bucket::unshared;
 pub use credit::Model;
-pub use door::Door;
+pub use door::{Door, Passed};
 pub use held::{Held, Inputs};
+pub use reading::Reading;
 pub use refuse::REASON;
 pub use sample::{CELLS, Chosen, Part, SampleError, Sampling};
 pub use scan::{Batch, Limits, Scan, Stepped};

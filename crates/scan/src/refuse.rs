@@ -18,6 +18,7 @@ use crate::bind::Input;
 use crate::binding::TIME;
 use crate::conform::{conform, conforming, nothing};
 use crate::contract::breach;
+use crate::sound::may_fail;
 
 /// The column that says why f refused a row.
 pub const REASON: &str = "_reason";
@@ -26,7 +27,7 @@ pub const REASON: &str = "_reason";
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     logical: Expr,
-    physical: Arc<dyn PhysicalExpr>,
+    pub(crate) physical: Arc<dyn PhysicalExpr>,
 }
 
 impl Refusal {
@@ -41,6 +42,11 @@ impl Refusal {
         let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(schema.clone()).build());
         let logical = simplifier.simplify(simplifier.coerce(written, &schema)?)?;
         Ok(Refusal { physical: context.create_physical_expr(logical.clone(), &schema)?, logical })
+    }
+
+    /// Whether there may be rows on which it fails.
+    pub(crate) fn may_fail(&self, columns: &SchemaRef) -> bool {
+        may_fail(&self.physical, columns)
     }
 }
 
@@ -89,7 +95,8 @@ impl Input {
     }
 }
 
-fn with_reasons(rows: &RecordBatch, reasons: &ArrayRef, times: Option<&ArrayRef>) -> Result<RecordBatch> {
+/// Rows as they came, with [`REASON`] and their time as `f` sees it.
+pub(crate) fn with_reasons(rows: &RecordBatch, reasons: &ArrayRef, times: Option<&ArrayRef>) -> Result<RecordBatch> {
     let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
     fields.push(Arc::new(Field::new(REASON, DataType::Utf8View, true)));
     fields.push(Arc::new(Field::new("_time", TIME, true)));

@@ -142,7 +142,8 @@ impl Sampling {
             let strata = found.labels.clone();
             parts.push(Part { strata, positive: found.positive, supply: found.supply, quota: *quota });
         }
-        let achieved = achieved(&rules, &problem, &quotas)?;
+        let there: Vec<u64> = found.iter().map(|cell| cell.supply).collect();
+        let achieved = achieved(&rules, &problem, &there, &quotas)?;
         Ok(Chosen { strata: self.strata(), parts, relaxed, achieved, taken })
     }
 

@@ -31,6 +31,7 @@ use crate::lattice::Detail;
 use crate::lookup_rule::KeyLookupRule;
 use crate::script::{Script, ScriptError};
 use crate::slot::Filling;
+use crate::sound::Sound;
 use crate::state::State;
 use crate::table::{Layout, Merged};
 use crate::texts::{text_list, text_set};
@@ -80,6 +81,8 @@ pub struct Scan {
     pub(crate) layouts: BTreeMap<String, Arc<Layout>>,
     templates: BTreeMap<String, Template>,
     deltas: BTreeMap<String, Arc<dyn ExecutionPlan>>,
+    /// By input, where expressions over its rows may fail.
+    pub(crate) sound: BTreeMap<String, Arc<Sound>>,
     config: SessionConfig,
 }
 
@@ -117,7 +120,13 @@ impl Scan {
         };
         let layouts = states.into_iter().map(layout).collect();
         let binding = Binding { inputs: BTreeMap::new(), ..binding.clone() };
-        Ok(Scan { script: script.clone(), binding, inputs, outputs, views, layouts, templates, deltas, config })
+        let mut sound = BTreeMap::new();
+        for input in &inputs {
+            let plans = templates.values().map(|template: &Template| &template.plan).chain(deltas.values());
+            let of = Sound::of(input, plans, &config).map_err(failed)?;
+            sound.extend(of.map(|of| (input.name.clone(), Arc::new(of))));
+        }
+        Ok(Scan { script: script.clone(), binding, inputs, outputs, views, layouts, templates, deltas, sound, config })
     }
 
     /// The script that f is.
@@ -186,7 +195,9 @@ impl Scan {
         let mut refused = BTreeMap::new();
         for input in &self.inputs {
             let batches = rows.remove(&input.name).unwrap_or_default();
-            let (batches, aside) = input.take(&batches)?;
+            let (batches, mut aside) = self.sound_rows(input, batches).await?;
+            let (batches, refused_here) = input.take(&batches)?;
+            aside.extend(refused_here);
             rows.insert(input.name.clone(), batches);
             refused.insert(input.name.clone(), aside);
         }
@@ -206,6 +217,22 @@ impl Scan {
         let filling = Arc::new(filling);
         outputs.extend(self.run_outputs(&filling, true).await?);
         Ok((unshare(filling).await?.state, Stepped { outputs, deltas, refused, merged, next: BTreeMap::new() }))
+    }
+
+    /// The rows of an input on which no expression fails, and the others.
+    async fn sound_rows(
+        &self,
+        input: &Input,
+        batches: Vec<RecordBatch>,
+    ) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+        let Some(sound) = self.sound.get(&input.name) else { return Ok((batches, Vec::new())) };
+        let (mut taken, mut aside) = (Vec::new(), Vec::new());
+        for rows in batches {
+            let (rows, unsound) = sound.split(&rows).await?;
+            taken.push(rows);
+            aside.extend(unsound);
+        }
+        Ok((taken, aside))
     }
 
     async fn run(&self, plan: &Arc<dyn ExecutionPlan>, filling: &Arc<Filling>) -> Result<Vec<RecordBatch>> {

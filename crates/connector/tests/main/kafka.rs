@@ -348,7 +348,7 @@ async fn what_is_no_row_is_rejected_whole_and_at_its_offset() {
     let expected: Vec<_> = (1..5).map(|i| (i as i64, payloads[i].unwrap_or_default().to_vec())).collect();
     assert_eq!(found, expected);
     let codes: Vec<_> = chunk.rejected.iter().map(|r| r.reason.split(':').next().unwrap()).collect();
-    assert_eq!(codes[1..], ["empty_payload", "empty_payload", "multiple_documents"]);
+    assert_eq!(codes[1..], ["tombstone", "empty_payload", "multiple_documents"]);
     let first = &chunk.rejected[0];
     assert_eq!((&first.topic, first.partition, first.arrived_at), (&topic.topic.name, 0, Some(1_700_000)));
 }

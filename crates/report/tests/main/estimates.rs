@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use report::{Estimate, Estimator, Logged};
+use report::{Estimate, Estimator, Logged, policy_doubts};
 
 fn row(slot: &str, propensity: f64, probability: f64, reward: f64) -> Logged<'_> {
     Logged { policy: 0, slot, propensity, probability, reward }
@@ -149,4 +149,39 @@ fn rows_out_of_range_are_refused_and_leave_nothing() {
     assert_eq!(none.estimates(), estimator(&[]).estimates());
     let error = none.merge(&Estimator::new(["other".to_owned()])).unwrap_err().to_string();
     assert!(error.contains(r#"policies ["other"] are not ["one", "two"]"#), "{error}");
+}
+
+#[test]
+fn the_mean_weight_is_what_the_probabilities_sum_to() {
+    // Two actions, logged with 0.8 and 0.2: ten thousand rows in that proportion.
+    let rows = |first: f64, second: f64| {
+        let mut rows = vec![row("1", 0.8, first, 1.0); 8_000];
+        rows.extend(vec![row("1", 0.2, second, 0.0); 2_000]);
+        estimator(&rows).estimates().swap_remove(0)
+    };
+    for (first, second) in [(0.8, 0.2), (0.5, 0.5), (1.0, 0.0)] {
+        let of = rows(first, second);
+        assert!((of.overall.weight.unwrap().value - 1.0).abs() < 1e-12);
+        let named = policy_doubts(&of).iter().any(|doubt| doubt.contains("no distribution"));
+        assert!(!named, "{first} {second}");
+    }
+    let twice = rows(1.0, 1.0);
+    assert!((twice.overall.weight.unwrap().value - 2.0).abs() < 1e-12);
+    let doubts = policy_doubts(&twice);
+    assert!(doubts[0].contains("one is no distribution") && doubts[0].contains("too high"), "{doubts:?}");
+    let half = policy_doubts(&rows(0.25, 0.25));
+    assert!(half[0].contains("too low"), "{half:?}");
+    // The two differ by just what is said.
+    assert!((twice.overall.ips.unwrap().value - 2.0 * twice.overall.snips.unwrap().value).abs() < 1e-12);
+}
+
+#[test]
+fn replay_of_what_was_logged_is_doubted_where_it_is_not_the_take_rate() {
+    let logged = |propensities: [f64; 2]| {
+        let rows = propensities.map(|p| row("1", p, p, if p > 0.5 { 1.0 } else { 0.0 }));
+        policy_doubts(&estimator(&rows).estimates()[0])
+    };
+    assert_eq!(logged([0.5, 0.5]), Vec::<String>::new());
+    let doubts = logged([0.8, 0.2]);
+    assert!(doubts.len() == 1 && doubts[0].contains("replay of one is not its take rate"), "{doubts:?}");
 }

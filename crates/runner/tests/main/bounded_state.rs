@@ -13,7 +13,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use connector::{Chunk, Offset, Poll, Source, TIME, position_fields};
-use runner::{Cut, Feed, Job, TimePolicy, stream};
+use runner::{AsideLimits, Cut, Feed, Job, Most, TimePolicy, stream};
 use scan::{Binding, Limits, Scan, Script};
 
 const MINUTE: i64 = 60_000_000;
@@ -95,6 +95,7 @@ async fn state_does_not_grow_with_the_days() {
             max_future: 0,
         },
         limits: Limits { threads: 1, memory: None },
+        aside: AsideLimits { rejected: Some(Most::Percent(100.0)), late: None },
         sides: Vec::new(),
         merged: None,
         init_state: Vec::new(),

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use connector::{Chunk, Offset, Poll, Source, TIME, position_fields};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use runner::{Feed, Job, TimePolicy};
+use runner::{AsideLimits, Feed, Job, Most, TimePolicy};
 use scan::{Binding, Limits, Literal, Scan, Script};
 
 pub const MINUTE: i64 = 60_000_000;
@@ -135,6 +135,7 @@ pub async fn job(command: &str, sql: &str, tapes: &Tapes, out: &Path, stop: &Arc
             max_future: 0,
         },
         limits: Limits { threads: 1, memory: None },
+        aside: AsideLimits { rejected: Some(Most::Percent(100.0)), late: None },
         sides: Vec::new(),
         merged: None,
         init_state: Vec::new(),

@@ -214,7 +214,7 @@ impl Job {
         let tables = batch(events, self.inputs, &self.schema).into_iter().map(table).collect();
         let (_, stepped) = self
             .scan
-            .step(self.scan.empty(), Batch::Tables(Tables { inputs: tables, within: None, sorted }), LIMITS)
+            .step(self.scan.empty(), Batch::Tables(Tables { inputs: tables, sorted, ..Tables::default() }), LIMITS)
             .await
             .unwrap();
         let mut out = Rows::new();

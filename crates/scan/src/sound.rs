@@ -1,0 +1,222 @@
+//! Rows of an input on which an expression of a script fails. Which those are must not depend on how rows are cut, nor on
+//! what else is in state: so the expressions are asked that see nothing but rows of the input, and each row by itself.
+//! Of a script whose expressions cannot fail nothing is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::ScalarFunctionExpr;
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr};
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr, collect, displayable};
+use datafusion::prelude::SessionConfig;
+
+use crate::apart::{Apart, apart, reason};
+use crate::bind::Input;
+use crate::conform::conform;
+use crate::refuse::with_reasons;
+use crate::slot::{Filling, Slot, SlotExec};
+use crate::state::State;
+
+/// Functions that answer to every row that there can be.
+const INFALLIBLE: &str = "bottom_edge cell coalesce concat date_bin edge_of get_field id_count items lower named_struct \
+                          split struct text_list unit_hash upper";
+
+/// The expressions that may fail on a row of an input.
+#[derive(Debug)]
+pub(crate) struct Sound {
+    input: Input,
+    config: SessionConfig,
+    checks: Vec<Check>,
+}
+
+/// An expression, as a plan over rows of the input.
+#[derive(Debug)]
+struct Check {
+    expression: String,
+    plan: Arc<dyn ExecutionPlan>,
+}
+
+impl Sound {
+    /// The expressions of some templates over this input; none where none can fail.
+    pub(crate) fn of<'a>(
+        input: &Input,
+        templates: impl Iterator<Item = &'a Arc<dyn ExecutionPlan>>,
+        config: &SessionConfig,
+    ) -> Result<Option<Sound>> {
+        let mut found = Vec::new();
+        for template in templates {
+            below(template, &input.name, &mut found)?;
+        }
+        let mut seen = BTreeSet::new();
+        found.retain(|check| seen.insert(displayable(check.plan.as_ref()).indent(false).to_string()));
+        let rejects = input.refusal.as_ref().is_some_and(|refusal| refusal.may_fail(&input.schema));
+        let sound = Sound { input: input.clone(), config: config.clone(), checks: found };
+        Ok((rejects || !sound.checks.is_empty()).then_some(sound))
+    }
+
+    /// Rows on which no expression fails; and the others, as those that the script refuses.
+    pub(crate) async fn split(&self, rows: &RecordBatch) -> Result<(RecordBatch, Option<RecordBatch>)> {
+        let Apart { failed, .. } = apart(rows, |rows| self.checked(rows)).await?;
+        if failed.is_empty() {
+            return Ok((rows.clone(), None));
+        }
+        let mut reasons = vec![None; rows.num_rows()];
+        for (row, error) in failed {
+            let alone = rows.slice(row, 1);
+            reasons[row] = Some(reason(&self.culprit(&alone).await, &error));
+        }
+        let sound = filter_record_batch(rows, &reasons.iter().map(|reason| Some(reason.is_none())).collect())?;
+        let unsound = reasons.iter().map(|reason| Some(reason.is_some())).collect();
+        let reasons: ArrayRef = Arc::new(StringViewArray::from_iter(reasons));
+        let seen = conform(rows, &self.input.schema)?;
+        let told = with_reasons(rows, &reasons, seen.column_by_name(&self.input.time))?;
+        Ok((sound, Some(filter_record_batch(&told, &unsound)?)))
+    }
+
+    async fn checked(&self, rows: RecordBatch) -> Result<()> {
+        let filling = self.filling(&rows)?;
+        for check in &self.checks {
+            self.run(check, &filling).await?;
+        }
+        Ok(())
+    }
+
+    /// What a script refuses by itself is no row on which an expression of it could fail.
+    fn filling(&self, rows: &RecordBatch) -> Result<Arc<Filling>> {
+        let (taken, _) = self.input.take(std::slice::from_ref(rows))?;
+        let batch = BTreeMap::from([(self.input.name.clone(), taken)]);
+        Ok(Arc::new(Filling { batch, state: State::default(), next: BTreeMap::new() }))
+    }
+
+    async fn run(&self, check: &Check, filling: &Arc<Filling>) -> Result<()> {
+        let config = self.config.clone().with_extension(filling.clone());
+        let context = Arc::new(TaskContext::default().with_session_config(config));
+        collect(reset_plan_states(check.plan.clone())?, context).await.map(|_| ())
+    }
+
+    /// The expression that fails on a row.
+    async fn culprit(&self, alone: &RecordBatch) -> String {
+        let Ok(filling) = self.filling(alone) else { return self.culprit_of_refusal(alone) };
+        for check in &self.checks {
+            if self.run(check, &filling).await.is_err() {
+                return check.expression.clone();
+            }
+        }
+        String::new()
+    }
+}
+
+impl Sound {
+    /// The innermost part of the clause `reject` that fails on a row.
+    fn culprit_of_refusal(&self, alone: &RecordBatch) -> String {
+        let refusal = self.input.refusal.as_ref().map(|refusal| refusal.physical.clone());
+        let Some((refusal, seen)) = refusal.zip(conform(alone, &self.input.schema).ok()) else { return String::new() };
+        shown(innermost(&refusal, &seen))
+    }
+}
+
+fn innermost<'a>(expression: &'a Arc<dyn PhysicalExpr>, alone: &RecordBatch) -> &'a Arc<dyn PhysicalExpr> {
+    let failing = expression.children().into_iter().find(|part| part.evaluate(alone).is_err());
+    failing.map_or(expression, |part| innermost(part, alone))
+}
+
+/// Adds the expressions of a plan that see only rows of an input and may fail: those that others build on come first.
+/// Whether the plan as a whole sees nothing else.
+fn below(plan: &Arc<dyn ExecutionPlan>, input: &str, found: &mut Vec<Check>) -> Result<bool> {
+    if let Some(slot) = plan.downcast_ref::<SlotExec>() {
+        return Ok(slot.slot == Slot::Batch(input.to_owned()));
+    }
+    let children = plan.children().into_iter().cloned().collect::<Vec<_>>();
+    let mut alone = Vec::new();
+    for child in &children {
+        alone.push(below(child, input, found)?);
+    }
+    let ([child], [true]) = (children.as_slice(), alone.as_slice()) else { return Ok(false) };
+    let (expressions, sees_rows) = if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        (vec![filter.predicate().clone()], true)
+    } else if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        (projection.expr().iter().map(|of| of.expr.clone()).collect(), true)
+    } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        let arguments = aggregate.aggr_expr().iter().flat_map(|of| of.expressions());
+        let filters = aggregate.filter_expr().iter().flatten().cloned();
+        (aggregate.group_expr().input_exprs().into_iter().chain(arguments).chain(filters).collect(), false)
+    } else {
+        (Vec::new(), matches!(plan.name(), "CooperativeExec" | "CoalesceBatchesExec"))
+    };
+    // What is worked out beside the rows is not there when rows are looked at by themselves.
+    if expressions.iter().any(asks_beside) {
+        return Ok(false);
+    }
+    for expression in expressions.into_iter().filter(|expression| may_fail(expression, &child.schema())) {
+        let column = ProjectionExpr { expr: expression.clone(), alias: "checked".to_owned() };
+        let plan = Arc::new(ProjectionExec::try_new([column], child.clone())?);
+        found.push(Check { expression: shown(&expression), plan });
+    }
+    Ok(sees_rows)
+}
+
+/// Whether a part of an expression is a query of its own.
+fn asks_beside(expression: &Arc<dyn PhysicalExpr>) -> bool {
+    let found = expression.exists(|part| Ok(part.downcast_ref::<ScalarSubqueryExpr>().is_some()));
+    found.unwrap_or(true)
+}
+
+/// As people write it: without the positions of columns.
+fn shown(expression: &Arc<dyn PhysicalExpr>) -> String {
+    let text = expression.to_string();
+    let mut parts = text.split('@');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |shown, part| shown + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// Whether an expression may fail on a row of these columns.
+pub(crate) fn may_fail(expression: &Arc<dyn PhysicalExpr>, columns: &Schema) -> bool {
+    let mut fails = false;
+    let walked = expression.apply(|part| {
+        fails |= fails_itself(part, columns);
+        Ok(if fails { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    fails || walked.is_err()
+}
+
+fn fails_itself(part: &Arc<dyn PhysicalExpr>, columns: &Schema) -> bool {
+    if let Some(cast) = part.downcast_ref::<CastExpr>() {
+        let from = cast.expr().data_type(columns);
+        return from.map_or(true, |from| !always_casts(&from, cast.cast_type()));
+    }
+    if let Some(binary) = part.downcast_ref::<BinaryExpr>() {
+        let whole = || binary.data_type(columns).map_or(true, |of| !of.is_floating());
+        let divides = matches!(binary.op(), Operator::Divide | Operator::Modulo | Operator::IntegerDivide);
+        let counts = matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply);
+        let wide = || binary.data_type(columns).map_or(true, |of| !of.is_integer() && !of.is_floating());
+        return divides && whole() || counts && wide();
+    }
+    let function = part.downcast_ref::<ScalarFunctionExpr>();
+    function.is_some_and(|function| !INFALLIBLE.split(' ').any(|name| name == function.name()))
+}
+
+/// Whether every value of one type is one of another.
+fn always_casts(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Boolean, Float32, Float64, Int64, LargeUtf8, Null, Utf8, Utf8View};
+    let text = |of: &DataType| matches!(of, Utf8 | LargeUtf8 | Utf8View);
+    from == to
+        || *from == Null
+        || text(to) && (text(from) || from.is_numeric() || from.is_temporal() || *from == Boolean)
+        || from.is_integer() && matches!(to, Float32 | Float64)
+        || *from == Float32 && *to == Float64
+        || *from == Boolean && to.is_integer()
+        || *to == Int64 && from.is_integer() && *from != DataType::UInt64
+        || CastExpr::check_bigger_cast(to, from)
+}
