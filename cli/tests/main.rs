@@ -14,6 +14,7 @@ mod main {
     mod errors;
     mod explain_play;
     mod fates;
+    mod flags;
     mod golden;
     mod hostile;
     mod init_state;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use connector::Hour;
 use serde_json::{Map, Value};
 
 use super::workdir::{Workdir, columns, parquet, walk};
@@ -100,7 +101,21 @@ impl Golden {
             fs::create_dir_all(self.dir.path(&archive)).unwrap();
             line += &format!(" --in {name}={archive}");
         }
-        line + " --out out"
+        line + &self.range() + " --out out"
+    }
+
+    /// All hours that an input or the output has, whatever is missing of them.
+    fn range(&self) -> String {
+        let of_inputs = walk(&self.dir.path("archive")).into_iter().filter_map(|file| {
+            let (_, hour) = file.to_str()?.split_once("/dt=")?;
+            hour.get(..16).map(|hour| hour.replace("/hr=", "T"))
+        });
+        let expected = fs::read_to_string(self.folder.join("expected.jsonl")).unwrap_or_default();
+        let of_output = expected.lines().map(|row| serde_json::from_str::<Value>(row).unwrap()["hour"].take());
+        let of_output = of_output.map(|hour| hour.as_str().unwrap().to_owned());
+        let hours: Vec<Hour> = of_inputs.chain(of_output).map(|hour| hour.parse().unwrap()).collect();
+        let ends = hours.iter().min().zip(hours.iter().max());
+        ends.map_or_else(String::new, |(from, to)| format!(" --from {from} --to {} --allow-incomplete", to.plus(1)))
     }
 
     /// The sealed rows, and all their columns with their types: a row does not show those in which it is null.

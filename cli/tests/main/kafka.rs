@@ -3,7 +3,7 @@
 use connector::{KafkaMessage, KafkaSettings, KafkaTopic, KafkaTopicWriter};
 
 use super::broker;
-use super::workdir::Workdir;
+use super::workdir::{Workdir, parquet, walk};
 
 /// The lines of a file as messages of a new topic with three partitions; its URI.
 fn produce(dir: &Workdir, file: &str) -> Option<String> {
@@ -83,6 +83,47 @@ fn messages_that_come_after_the_end_are_not_passed_over() {
     let more = dir.run(&line);
     assert_eq!(more.code, Some(65), "{}", more.err);
     assert!(more.err.contains("-0 goes on behind position 1,") && more.err.contains("--follow"), "{}", more.err);
+}
+
+/// A compacted topic: a quarter of its messages have a key and no value. They are told apart, and end no run.
+#[test]
+fn tombstones_are_a_kind_of_their_own() {
+    let Some(uri) = broker::new_topic() else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let send = |broken: usize| {
+        runtime.block_on(async {
+            let settings = KafkaSettings::parse(Vec::<String>::new()).unwrap();
+            let mut topic = KafkaTopicWriter::open(KafkaTopic::parse(&uri).unwrap(), &settings, 1).await.unwrap();
+            for number in 0..1_200 {
+                let play = format!("{{\"event_id\":\"{broken}-{number}\",\"ts\":{number},\"video_id\":1}}");
+                let key = format!("key {number}");
+                let payload = match number {
+                    _ if number % 4 == 0 => None,
+                    _ if number % 4 == 1 && number / 4 < broken => Some(&b"{"[..]),
+                    _ => Some(play.as_bytes()),
+                };
+                let message = KafkaMessage { key: Some(key.as_bytes()), payload, ..KafkaMessage::default() };
+                topic.send(message).unwrap();
+            }
+            topic.flush().unwrap();
+        });
+    };
+    send(2);
+    let dir = Workdir::new();
+    let line = format!("ingest --in {uri} --schema plays --out");
+    dir.ok(&format!("{line} first"));
+    let ledger = &dir.ledger("first")["events"];
+    assert_eq!((&ledger["read"], &ledger["accepted"], &ledger["rejected"]), (&1_200.into(), &898.into(), &302.into()));
+    let files = walk(&dir.path("first/_rescan/rejected"));
+    let reasons: Vec<String> =
+        files.iter().flat_map(|file| parquet(file)).map(|row| row["reason"].to_string()).collect();
+    assert_eq!(reasons.iter().filter(|reason| reason.contains("tombstone: key: key ")).count(), 300, "{reasons:?}");
+    send(40);
+    let ran = dir.run(&format!("{line} second"));
+    assert_eq!(ran.code, Some(65), "{}", ran.err);
+    assert!(ran.err.contains("42 of 1800 rows were rejected") && !ran.err.contains("tombstone"), "{}", ran.err);
+    assert!(dir.files("second").is_empty());
+    dir.ok(&format!("{line} second --max-rejected 3%"));
 }
 
 #[test]
