@@ -6,7 +6,7 @@ use anyhow::Result;
 use runner::{Impact, Job, goes_on, impact};
 
 use crate::inspect::last_epoch;
-use crate::launch::{Plan, range, uris};
+use crate::launch::{Plan, asked, uris};
 use crate::open::Opened;
 use crate::show::incomplete;
 
@@ -17,8 +17,7 @@ use crate::show::incomplete;
 pub async fn would_run(plan: &Plan, job: &Job, opened: Opened) -> Result<ExitCode> {
     match opened {
         Opened::Batch(places, _) => {
-            let range = range(plan, &places).await?;
-            let would = impact(job, places, range).await?;
+            let would = impact(job, places, asked(plan)?).await?;
             incomplete(&plan.command, &would.waiting, &would.kept, &would.replaced);
             eprintln!("{}", would_write(plan, &would));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use connector::Hour;
+use connector::{Hour, Misfiled};
 use runner::{AsideLimits, Most, TimePolicy};
 use scan::Limits;
 
@@ -25,7 +25,7 @@ pub struct RunFlags {
     /// Where the output goes: a directory
     #[arg(long, value_name = "DIR", value_parser = directory, default_value = "", hide_default_value = true)]
     pub out: PathBuf,
-    /// The first hour, UTC
+    /// The first hour, UTC. Where --from or --to is left out, hours wait until every input has them
     #[arg(long, value_name = "HOUR", help_heading = "Range")]
     pub from: Option<Hour>,
     /// The hour after the last
@@ -97,12 +97,18 @@ pub struct RunFlags {
     /// A stream loads it again once it is this old; while that fails, its rows say NAME_stale
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = microseconds, help_heading = "Side inputs")]
     pub side_ttl: i64,
-    /// Take hours that are not there, or not sealed, as they are
+    /// Take hours that are not there, or not sealed, as they are; an hour that was made of more needs --force too
     #[arg(long, help_heading = "Batch")]
     pub allow_incomplete: bool,
     /// Write hours again that are up to date
     #[arg(long, help_heading = "Batch")]
     pub force: bool,
+    /// Rows that are not in the directory of their hour: end the run, or read them with the hour they happened in
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT", help_heading = "Batch")]
+    pub misfiled: MisfiledRows,
+    /// Write on which input hours each hour of output depends, as a file for Make to include
+    #[arg(long, value_name = "FILE", help_heading = "Batch")]
+    pub make_deps: Option<PathBuf>,
     /// Threads to use [default: all]
     #[arg(long, value_name = "N", env = "RESCAN_THREADS", help_heading = "Machine")]
     pub threads: Option<usize>,
@@ -136,6 +142,23 @@ pub enum Format {
     Json,
     Csv,
     Parquet,
+}
+
+/// What is done with rows that are not in the directory of their hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MisfiledRows {
+    #[default]
+    Refuse,
+    Read,
+}
+
+impl From<MisfiledRows> for Misfiled {
+    fn from(rows: MisfiledRows) -> Misfiled {
+        match rows {
+            MisfiledRows::Refuse => Misfiled::Refuse,
+            MisfiledRows::Read => Misfiled::Read,
+        }
+    }
 }
 
 /// How progress is shown.

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use arrow::datatypes::Schema;
-use connector::{Hour, SourceError};
-use runner::{Cut, Job, Made, Manifest, Merged, Place, Range, Report, SideInput, batch, extent, stream};
+use runner::{Asked, Cut, Job, Made, Manifest, Merged, Report, SideInput, batch, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
 use crate::dry_run::would_run;
 use crate::exit::Usage;
 use crate::flags::RunFlags;
+use crate::make_deps;
 use crate::open::{Opened, open};
 use crate::policies::Policies;
 use crate::regions::Region;
@@ -51,6 +51,8 @@ pub struct Plan {
     pub report: Option<ReportFile>,
     /// The width of the windows that rows of the output begin, microseconds, where they do.
     pub window: Option<i64>,
+    /// Whether rows of the output may have other times than the events they are made of.
+    pub anywhere: bool,
     /// The event time column of the inputs.
     pub time: String,
     /// `--where` and `--select`.
@@ -83,6 +85,7 @@ impl Plan {
             as_rows: false,
             report: None,
             window: None,
+            anywhere: false,
             time,
             filter: None,
             select: None,
@@ -91,7 +94,7 @@ impl Plan {
     }
 
     /// Where all that it reads is, but side inputs.
-    fn uris(&self) -> impl Iterator<Item = &String> {
+    pub fn uris(&self) -> impl Iterator<Item = &String> {
         self.inputs.values().chain(self.regions.iter().map(|region| &region.uri))
     }
 }
@@ -104,6 +107,10 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
     if matches!(opened, Opened::Batch(..)) && (plan.flags.keep_state || !plan.flags.init_state.is_empty()) {
         let what =
             "--keep-state and --init-state are for streams: a batch run reads the hours before its own by itself";
+        return Err(Usage(what.to_owned()).into());
+    }
+    if matches!(opened, Opened::Stream(..)) && plan.flags.make_deps.is_some() {
+        let what = "--make-deps is for batch runs: a stream's hours depend on all that it has read";
         return Err(Usage(what.to_owned()).into());
     }
     let sides = load_sides(&plan, &mut opened).await?;
@@ -127,8 +134,8 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
     let mut show = Show::new(&plan.flags.show, &plan.command);
     let done = match opened {
         Opened::Batch(places, _) => {
-            let range = range(&plan, &places).await?;
-            batch(Arc::new(job), places, range, |progress| show.progress(progress)).await?
+            let asked = asked(&plan)?;
+            batch(Arc::new(job), places, asked, |progress| show.progress(progress)).await?
         }
         Opened::Stream(feeds, _) => stream(&job, feeds, cut(&plan.flags), |progress| show.progress(progress)).await?,
     };
@@ -180,6 +187,9 @@ async fn finish(plan: &Plan, done: &Report) -> Result<ExitCode> {
         Some(policies) => policies.report(&plan.flags.out).await?,
         None => Vec::new(),
     };
+    if let Some(file) = &plan.flags.make_deps {
+        make_deps::write(plan, file, &done.depends)?;
+    }
     if let Some((file, sample)) = plan.report.as_ref().zip(Manifest::of(&plan.flags.out)?) {
         sample_report::write(&sample, file)?;
     }
@@ -238,26 +248,19 @@ pub fn columns(schema: &Schema) -> Vec<String> {
     schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
 }
 
-/// The hours that were asked for; at an end that nobody gave, those of the inputs.
-pub async fn range(plan: &Plan, places: &[Place]) -> Result<Range> {
-    let (mut from, mut to) = plan.flags.range()?;
-    let whole = from.is_none() || to.is_none();
-    if whole {
-        let mut all: Option<(Hour, Hour)> = None;
-        for place in places {
-            let Some((first, end)) = extent(&place.root).await? else { continue };
-            all = Some(all.map_or((first, end), |(from, to)| (from.min(first), to.max(end))));
-        }
-        let (first, end) = all.ok_or_else(|| SourceError::Missing(format!("{} have no hours", uris(plan))))?;
-        if from.is_some_and(|from| from >= end) || to.is_some_and(|to| to <= first) {
-            let what = format!("{} has nothing in this range: its hours are {first} up to {end}", uris(plan));
-            return Err(SourceError::Missing(what).into());
-        }
-        (from, to) = (from.or(Some(first)), to.or(Some(end)));
-    }
-    let (from, to) = from.zip(to).context("a range has two ends")?;
-    let RunFlags { allow_incomplete, force, .. } = plan.flags;
-    Ok(Range { from, to, allow_incomplete, whole, force, window: plan.window })
+/// The hours that were asked for.
+pub fn asked(plan: &Plan) -> Result<Asked> {
+    let (from, to) = plan.flags.range()?;
+    let RunFlags { allow_incomplete, force, misfiled, .. } = plan.flags;
+    Ok(Asked {
+        from,
+        to,
+        allow_incomplete,
+        force,
+        window: plan.window,
+        anywhere: plan.anywhere,
+        misfiled: misfiled.into(),
+    })
 }
 
 /// What gives the results: another value of any of these gives others.

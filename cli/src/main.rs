@@ -16,6 +16,7 @@ mod inspect;
 mod join;
 mod launch;
 mod made_up;
+mod make_deps;
 mod merge;
 mod open;
 mod policies;

@@ -80,7 +80,8 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
         let source: Box<dyn Source> = match archives.get(name) {
             Some(location) => {
                 let memory = plan.flags.memory_limit.unwrap_or(1 << 30);
-                Box::new(ReplaySource::open(location, plan.flags.bounds()?, memory).await?)
+                let (bounds, misfiled) = (plan.flags.bounds()?, plan.flags.misfiled.into());
+                Box::new(ReplaySource::open(location, bounds, memory, &raw_name(plan), misfiled).await?)
             }
             None if uri.starts_with("kafka://") => Box::new(kafka(plan, name, uri).await?),
             None if uri.starts_with("s3://") => {
@@ -169,12 +170,17 @@ fn file_options(plan: &Plan, name: &str, uri: &str) -> Result<FileOptions> {
     Ok(FileOptions { time: raw_time(plan, &schema), schema, format, follow: plan.flags.follow })
 }
 
+/// The column that an archive has the event time in, by the name that `--select` gives it.
+fn raw_name(plan: &Plan) -> String {
+    plan.select.as_deref().and_then(|select| Door::source_of(select, &plan.time)).unwrap_or_else(|| plan.time.clone())
+}
+
 /// The event time before `--select`, which may give it another name.
 fn raw_time(plan: &Plan, schema: &Schema) -> String {
     if schema.field_with_name(&plan.time).is_ok() {
         return plan.time.clone();
     }
-    plan.select.as_deref().and_then(|select| Door::source_of(select, &plan.time)).unwrap_or_else(|| plan.time.clone())
+    raw_name(plan)
 }
 
 /// The schema that `--schema` names for an input; `None` where it is to be inferred.

@@ -38,6 +38,7 @@ impl Run {
         Ok(Plan {
             command: name,
             inputs: self.run.named(&[])?,
+            anywhere: true,
             params: self.param.into_iter().map(|(name, value)| (name, literal(&value))).collect(),
             ..Plan::bare(script, self.time, self.run)
         })

@@ -19,10 +19,13 @@ mod main {
     mod hostile;
     mod init_state;
     mod kafka;
+    mod ledgers;
     mod limits;
+    mod make_deps;
     mod memory;
     mod merge;
     mod merge_outputs;
+    mod misfiled;
     mod openbandit;
     mod poison;
     mod readme;
@@ -33,5 +36,6 @@ mod main {
     mod side_by_side;
     mod stratify;
     mod tuples;
+    mod windows;
     mod workdir;
 }

@@ -132,11 +132,7 @@ fn hours_that_are_not_sealed_wait() {
     for (line, _) in commands() {
         fs::remove_file(&seal).unwrap();
         let ran = dir.ok(&line);
-        assert!(
-            ran.err.contains("/2016-11-07T04 (not sealed)") || line.starts_with("merge"),
-            "{line}: {}",
-            ran.err
-        );
+        assert!(ran.err.contains("/2016-11-07T04 (not sealed)") || line.starts_with("merge"), "{line}: {}", ran.err);
         assert!(!dir.path(&format!("out/{HOUR}04")).exists(), "{line}");
         fs::write(&seal, &sealed).unwrap();
         dir.ok(&line);

@@ -1,7 +1,7 @@
 //! An archive that ingest wrote, as the stream that it once was: by topic and partition, in the order of their offsets.
 
 use std::collections::BTreeMap;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,12 +9,16 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::prelude::{Expr, SessionConfig, SessionContext, ident, lit};
 use futures::StreamExt as _;
 
 use crate::fault::SourceError;
+use crate::filed::{Misfiled, by_event_time, refuse_misfiled, times};
 use crate::hour::Hour;
 use crate::location::Location;
 use crate::partitions::list;
@@ -38,6 +42,19 @@ pub struct ReplaySource {
     lanes: Vec<Lane>,
 }
 
+/// The rows of a table that happened in a range of hours.
+fn within(table: Arc<dyn TableProvider>, time: &str, range: &impl RangeBounds<Hour>) -> Result<Arc<dyn TableProvider>> {
+    let at = |hour: &Hour| lit(ScalarValue::TimestampMicrosecond(Some(hour.start_us()), None));
+    let mut rows = LogicalPlanBuilder::scan("archive", provider_as_source(table), None)?;
+    if let Bound::Included(from) = range.start_bound() {
+        rows = rows.filter(ident(time).gt_eq(at(from)))?;
+    }
+    if let Bound::Excluded(to) = range.end_bound() {
+        rows = rows.filter(ident(time).lt(at(to)))?;
+    }
+    Ok(Arc::new(ViewTable::new(rows.build()?, None)))
+}
+
 /// One source partition.
 struct Lane {
     topic: String,
@@ -50,18 +67,44 @@ struct Lane {
 }
 
 impl ReplaySource {
-    /// Opens the hours of an archive (`..` for all), to be sorted in at most `memory_limit` bytes.
+    /// Opens the hours of an archive (`..` for all), to be sorted in at most `memory_limit` bytes. Where they are not all,
+    /// `time` says when a row happened, and `misfiled` what is done with one that is in the directory of another hour.
     ///
     /// # Errors
     /// [`SourceError::Missing`] where there is no archive, or an hour that is not sealed and so may not be whole;
     /// [`SourceError::BadData`] where the rows do not say where they came from.
-    pub async fn open(root: &Location, hours: impl RangeBounds<Hour>, memory_limit: usize) -> Result<Self> {
-        let hours = list(root, hours).await?;
+    pub async fn open(
+        root: &Location,
+        range: impl RangeBounds<Hour>,
+        memory_limit: usize,
+        time: &str,
+        misfiled: Misfiled,
+    ) -> Result<Self> {
+        let all = range.start_bound() == Bound::Unbounded && range.end_bound() == Bound::Unbounded;
+        let refiled = misfiled == Misfiled::Read && !all;
+        let hours = if refiled {
+            let hours = list(root, ..).await?;
+            hours.values().try_for_each(|hour| hour.data(root).map(|_| ()))?;
+            let refiled = by_event_time(root, hours, time).await?.hours;
+            refiled.into_iter().filter(|(hour, _)| range.contains(hour)).collect()
+        } else {
+            list(root, (range.start_bound().cloned(), range.end_bound().cloned())).await?
+        };
         if let Some((hour, _)) = hours.iter().find(|(_, files)| !files.sealed) {
             bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed yet: replay with --to {hour}")));
         }
-        let files = hours.values().map(|hour| hour.data(root)).collect::<Result<Vec<_>>>()?.concat();
+        let mut files = hours.values().map(|hour| hour.data(root)).collect::<Result<Vec<_>>>()?.concat();
+        if !refiled && !all {
+            for (hour, of) in &hours {
+                for (file, found) in of.files.iter().zip(times(root, &of.files, time).await?) {
+                    refuse_misfiled(root, *hour, file, time, &found).await?;
+                }
+            }
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files.dedup_by(|a, b| a.path == b.path);
         let archive = scan(root, &files).await?;
+        let archive = if refiled { within(archive, time, &range)? } else { archive };
         let schema = position::with_positions(&decoded(root, &archive.schema())?);
         let lanes = lanes(&archive, memory_limit).await.with_context(|| format!("read {root}"))?;
         let partitions = lanes.iter().map(|lane| format!("{}-{}", lane.topic, lane.partition)).collect();

@@ -34,7 +34,7 @@ use crate::partitions::DataFile;
 use crate::union::{convention, union};
 
 /// How many footers are read at the same time.
-const FOOTERS: usize = 16;
+pub(crate) const FOOTERS: usize = 16;
 
 /// The footers that one table keeps for its plans.
 const FOOTER_BYTES_MAX: usize = 64 << 20;
@@ -83,17 +83,18 @@ pub async fn read(root: &Location, file: &DataFile) -> Result<BoxStream<'static,
     Ok(rows.map_err(move |e| failed(what.clone(), e)).boxed())
 }
 
+/// Files as one table.
 #[derive(Debug)]
-struct Files {
+pub(crate) struct Files {
     location: Location,
     source: Arc<ParquetSource>,
-    schema: SchemaRef,
+    pub schema: SchemaRef,
     files: Vec<PartitionedFile>,
     statistics: Statistics,
 }
 
 impl Files {
-    async fn open(root: &Location, files: &[DataFile]) -> Result<Self> {
+    pub(crate) async fn open(root: &Location, files: &[DataFile]) -> Result<Self> {
         if files.is_empty() {
             bail!(SourceError::Missing(format!("no files to read in {root}")));
         }
@@ -118,7 +119,8 @@ impl Files {
         Ok(Self { location: root.clone(), source: Arc::new(source), schema, files, statistics })
     }
 
-    fn plan(
+    /// Some of the columns, in so many partitions; with one, the rows of each file are in their order.
+    pub(crate) fn plan(
         &self,
         partitions: usize,
         projection: Option<&Vec<usize>>,
@@ -177,11 +179,17 @@ fn options() -> TableParquetOptions {
     options
 }
 
-struct Footer {
+/// What a file says of itself at its end.
+pub(crate) struct Footer {
     object: ObjectMeta,
-    metadata: Arc<ParquetMetaData>,
+    pub metadata: Arc<ParquetMetaData>,
     /// The columns as the file has them, but for text and bytes, which are read as views at no cost.
-    schema: SchemaRef,
+    pub schema: SchemaRef,
+}
+
+/// The footer of one file.
+pub(crate) async fn footer_of(root: &Location, file: &DataFile) -> Result<Footer> {
+    footer(root.clone(), file.clone(), Arc::new(DefaultCache::new(FOOTER_BYTES_MAX))).await
 }
 
 async fn footer(root: Location, file: DataFile, cache: Arc<FileMetadataCache>) -> Result<Footer> {

@@ -13,15 +13,17 @@ use journal::Ledger;
 use scan::{Batch, CELLS, Chosen, Held, Limits, Reading, Tables, unshared};
 
 use crate::advance::advance;
+use crate::beyond::{early, late, refuse_cut};
 use crate::current::stale;
+use crate::depends::depends;
 use crate::draw::{Draw, other_hours};
 use crate::hour::{Part, commit, seal};
 use crate::hours::Hours;
 use crate::job::{Job, Progress, Report};
-use crate::listed::{Listed, Place, Range, label, verify};
+use crate::listed::{Listed, Place, found, verify};
 use crate::owner::{Owner, Runner};
 use crate::pieces::Pieces;
-use crate::region::of_region;
+use crate::range::{Asked, Range};
 use crate::tally::Tally;
 use crate::wants::Wanting;
 
@@ -44,10 +46,10 @@ const GROWTH: u64 = 6;
 pub async fn batch(
     job: Arc<Job>,
     places: Vec<Place>,
-    range: Range,
+    asked: Asked,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
-    let mut listed = look(&job, places, range).await?;
+    let (mut listed, range) = look(&job, places, asked).await?;
     let joint = job.sampling.is_some();
     let mut draw = if joint { Some(Draw::open(&job)?) } else { None };
     let mut report = Report::default();
@@ -56,17 +58,19 @@ pub async fn batch(
     if let Some(draw) = draw.as_mut().filter(|_| !stale.is_empty()) {
         draw.replace(&job, range).await?;
     }
+    early(&job, &listed, range, &stale, &mut report).await?;
+    let last = stale.last().copied();
     let tally = Arc::new(Tally::new(job.aside, &stale));
     let (plans, side_by_side, limits) = planned(&job, &listed, stale);
     let total: usize = plans.iter().map(Vec::len).sum();
     let mut plans = plans.into_iter();
     let mut running = tokio::task::JoinSet::new();
     let (mut done, reading) = (0, Reading::default());
+    let shared = Shared { job: job.clone(), listed: listed.clone(), range, tally, reading: reading.clone() };
     loop {
         while running.len() < side_by_side && !job.stopped() {
             let Some(hours) = plans.next() else { break };
-            let (tally, reading) = (tally.clone(), reading.clone());
-            running.spawn(run(job.clone(), listed.clone(), hours, limits, tally, reading, draw.take()));
+            running.spawn(run(shared.clone(), hours, limits, draw.take()));
         }
         match tokio::time::timeout(LOOK, running.join_next()).await {
             Ok(None) => break,
@@ -83,7 +87,11 @@ pub async fn batch(
         progress(&Progress { rows, rejected, hours: (done, Some(total as u64)), ..Progress::default() });
     }
     report.stopped = plans.next().is_some();
+    if !report.stopped {
+        late(&job, &listed, range, last, &mut report).await?;
+    }
     report.sealed.sort();
+    report.depends = depends(&job, &listed, range, &report);
     Ok(report)
 }
 
@@ -107,8 +115,8 @@ pub struct Impact {
 ///
 /// # Errors
 /// What keeps such a run from beginning.
-pub async fn impact(job: &Job, places: Vec<Place>, range: Range) -> Result<Impact> {
-    let mut listed = look(job, places, range).await?;
+pub async fn impact(job: &Job, places: Vec<Place>, asked: Asked) -> Result<Impact> {
+    let (mut listed, range) = look(job, places, asked).await?;
     let mut report = Report::default();
     let stale = stale(job, &mut listed, range, &mut report).await?;
     let joint = job.sampling.is_some() && !stale.is_empty();
@@ -119,15 +127,11 @@ pub async fn impact(job: &Job, places: Vec<Place>, range: Range) -> Result<Impac
 }
 
 /// What there is to read; nothing is read where the output is another's.
-async fn look(job: &Job, places: Vec<Place>, range: Range) -> Result<Vec<Listed>> {
+async fn look(job: &Job, places: Vec<Place>, asked: Asked) -> Result<(Vec<Listed>, Range)> {
     Owner::new(job, Runner::Batch).check(&job.out)?;
-    let mut listed = Vec::new();
-    for place in places {
-        listed.push(Listed::new(job, place, range).await?);
-    }
-    label(&mut listed);
+    let (listed, range) = found(job, places, asked).await?;
     job.merged.iter().try_for_each(|merged| merged.check(&listed))?;
-    Ok(listed)
+    Ok((listed, range))
 }
 
 /// The plans of a run, how many of them run side by side, and what each may take. Plans that meet nobody keep all
@@ -183,21 +187,54 @@ fn fits(listed: &[Listed], limits: Limits, first: Hour, last: Hour) -> bool {
     limits.memory.is_none_or(|memory| listed.iter().map(bytes).sum::<u64>() * GROWTH <= memory as u64 / 2)
 }
 
-/// Runs neighbouring hours as one plan, and commits each, or all of a sample at once.
-async fn run(
+/// What all plans of a run share.
+#[derive(Clone)]
+struct Shared {
     job: Arc<Job>,
     listed: Arc<Vec<Listed>>,
-    hours: Vec<Hour>,
-    limits: Limits,
+    range: Range,
     tally: Arc<Tally>,
     reading: Reading,
-    draw: Option<Draw>,
-) -> Result<Report> {
+}
+
+/// Runs neighbouring hours as one plan, and commits each, or all of a sample at once.
+async fn run(shared: Shared, hours: Vec<Hour>, limits: Limits, draw: Option<Draw>) -> Result<Report> {
     let (Some(first), Some(last)) = (hours.first().copied(), hours.last().copied()) else {
         return Ok(Report::default());
     };
-    let Made { mut outputs, mut refused, chosen } = make(&job, &listed, first, last, limits, reading).await?;
-    tally.reject(&listed, first, &refused).await?;
+    let Shared { job, listed, range, tally, reading } = shared;
+    let within = first.start_us()..last.plus(1).start_us();
+    let mut made = make(&job, &listed, (first, last), within, limits, reading).await?;
+    add_timeless(&listed, &hours, &mut made.refused).await?;
+    tally.reject(&listed, first, &made.refused).await?;
+    if made.outputs.is_empty() {
+        refuse_cut(&job, &listed, range, first, last).await?;
+    }
+    write(job, listed, hours, made, limits, draw).await
+}
+
+/// Adds the rows of hours that say no time to those that f refused.
+async fn add_timeless(listed: &[Listed], hours: &[Hour], refused: &mut BTreeMap<String, Hours>) -> Result<()> {
+    for listed in listed {
+        for hour in hours {
+            for rows in listed.timeless(*hour).await? {
+                refused.entry(listed.input.name.clone()).or_default().add(&rows)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Commits hours of which f made this, each by itself, or all of a sample at once.
+pub(crate) async fn write(
+    job: Arc<Job>,
+    listed: Arc<Vec<Listed>>,
+    hours: Vec<Hour>,
+    made: Made,
+    limits: Limits,
+    draw: Option<Draw>,
+) -> Result<Report> {
+    let Made { mut outputs, mut refused, chosen } = made;
     Owner::new(&job, Runner::Batch).claim(&job.out)?;
     job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
     let attempt = draw.as_ref().map(Draw::attempt);
@@ -229,32 +266,32 @@ async fn run(
 }
 
 /// What f made of the input of some hours, by hour and output, or by input.
-struct Made {
-    outputs: BTreeMap<Hour, BTreeMap<String, Pieces>>,
+pub(crate) struct Made {
+    pub outputs: BTreeMap<Hour, BTreeMap<String, Pieces>>,
     refused: BTreeMap<String, Hours>,
     /// The sample, where one is drawn.
     chosen: Option<Arc<Chosen>>,
 }
 
+/// The tables of each input.
+pub(crate) type Inputs = BTreeMap<String, Vec<Arc<dyn TableProvider>>>;
+
 /// The tables of the inputs that make the output of some hours.
-async fn inputs(
-    job: &Job,
-    listed: &[Listed],
-    first: Hour,
-    last: Hour,
-) -> Result<BTreeMap<String, Vec<Arc<dyn TableProvider>>>> {
+async fn inputs(job: &Job, listed: &[Listed], first: Hour, last: Hour) -> Result<Inputs> {
     let mut tables = Vec::new();
     for listed in listed {
-        let files = listed.files(first, last.plus(1));
-        if !files.is_empty() {
-            let table = connector::scan(&listed.root, &files).await?;
-            tables.push((listed, listed.region.iter().try_fold(table, |table, region| of_region(table, region))?));
-        }
+        let (from, to) = listed.reach(first, last.plus(1));
+        tables.extend(listed.table(from, to).await?.map(|table| (listed, table)));
     }
+    self::tables(job, tables, first)
+}
+
+/// Tables of places as those of the inputs of f; `hour` is the hour of output, where outputs are merged.
+pub(crate) fn tables(job: &Job, tables: Vec<(&Listed, Arc<dyn TableProvider>)>, hour: Hour) -> Result<Inputs> {
     if let Some(merged) = &job.merged {
-        return Ok(merged.tables(tables, first)?.into_iter().map(|(name, table)| (name, vec![table])).collect());
+        return Ok(merged.tables(tables, hour)?.into_iter().map(|(name, table)| (name, vec![table])).collect());
     }
-    let mut inputs: BTreeMap<String, Vec<Arc<dyn TableProvider>>> = BTreeMap::new();
+    let mut inputs = Inputs::new();
     for (listed, table) in tables {
         let table = job.sides.iter().try_fold(table, |table, side| side.over(table))?;
         inputs.entry(listed.input.name.clone()).or_default().push(table);
@@ -262,15 +299,31 @@ async fn inputs(
     Ok(inputs)
 }
 
-async fn make(job: &Job, listed: &[Listed], first: Hour, last: Hour, limits: Limits, reading: Reading) -> Result<Made> {
+/// Applies f to what makes the hours from `first` to `last`, and gives its output in a range, microseconds.
+pub(crate) async fn make(
+    job: &Job,
+    listed: &[Listed],
+    (first, last): (Hour, Hour),
+    within: std::ops::Range<i64>,
+    limits: Limits,
+    reading: Reading,
+) -> Result<Made> {
     let inputs = inputs(job, listed, first, last).await?;
     verify(listed, first, last).await?;
+    let one = within == (first.start_us()..first.plus(1).start_us());
+    let sorted = one && !fits(listed, limits, first, last);
+    let tables = Tables { inputs, within: Some(within), sorted, reading };
+    make_of(job, tables, (first, last), limits).await
+}
+
+/// Applies f to tables that make the hours from the first to the last.
+pub(crate) async fn make_of(job: &Job, tables: Tables, (first, last): (Hour, Hour), limits: Limits) -> Result<Made> {
     // The engine does not say in which file it failed.
     let of = || format!("run {} for the hours {first} to {last}", job.command);
     // What joins hold takes repeats out of whole hours, which is not sorted on disk: too large ones end for want of memory.
     let halves = job.merged.as_ref().is_some_and(|merged| matches!(merged.held, Held::Halves { .. }));
-    let sorted = !halves && first == last && !fits(listed, limits, first, last);
-    let tables = Tables { inputs, within: Some(first.start_us()..last.plus(1).start_us()), sorted, reading };
+    let sorted = tables.sorted && !halves;
+    let tables = Tables { sorted, ..tables };
     let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await.with_context(of)?;
     let cells = stepped.next.get(CELLS).map(Vec::as_slice).unwrap_or_default();
     let chosen = job.sampling.as_ref().map(|sampling| sampling.choose(cells).map(Arc::new)).transpose()?;

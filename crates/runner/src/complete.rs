@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 
 use connector::{HOUR_US, Hour};
 
-use crate::listed::{Listed, Range};
+use crate::listed::Listed;
+use crate::range::Range;
 use crate::spans::Spans;
 use crate::wants::Why;
 

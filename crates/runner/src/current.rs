@@ -1,4 +1,5 @@
-//! Which hours of a batch run's output are there already, made of the same: those are left as they are.
+//! Which hours of a batch run's output are to be written: not those that are there already, made of the same; nor those
+//! that wait for input, or were made of more of it than there is.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::complete::{Lack, Rule};
 use crate::job::{Job, Report};
-use crate::listed::{Listed, MissingInput, Range};
+use crate::listed::{Listed, MissingInput};
 use crate::made::Made;
+use crate::range::Range;
 use crate::sample::Manifest;
 use crate::spans::Spans;
 use crate::wants::{Why, add};
@@ -27,7 +29,7 @@ pub(crate) fn identity(job: &Job, listed: &[Listed], hour: Hour) -> Result<Value
             Hour::range(from..to).filter(|hour| !hours.contains_key(hour)).map(|hour| format!("{}/{hour}", input.name)),
         );
         present.insert(label, Spans::of(hours.range(from..to).map(|(hour, _)| *hour)));
-        for file in hours.range(from..to).flat_map(|(_, hour)| &hour.files) {
+        for file in listed.files(hour, hour.plus(1)) {
             files += 1;
             text += &format!("\n{}/{}:{}:{}:{}", input.name, root, file.path, file.bytes, file.version);
         }
@@ -168,6 +170,27 @@ pub(crate) async fn stale(job: &Job, listed: &mut [Listed], range: Range, report
     Ok(stale)
 }
 
+/// The hours of a range before the first of input that are to be written: from the first on that has rows or is sealed.
+///
+/// # Errors
+/// As [`stale`].
+pub(crate) async fn early_hours(
+    job: &Job,
+    listed: &[Listed],
+    range: Range,
+    has_rows: impl Fn(Hour) -> bool,
+    report: &mut Report,
+) -> Result<Vec<Hour>> {
+    let range = Range { allow_incomplete: true, ..range };
+    let done = Done::list(job, listed, range).await?;
+    let rule = Rule::new(listed, &done.known(), range);
+    let mut sorted = Sorted::default();
+    for hour in range.hours().skip_while(|hour| !has_rows(*hour) && !done.is_sealed(*hour)) {
+        sorted.sort(job, &done, &rule, range, hour)?;
+    }
+    sorted.checked(listed, range, report)
+}
+
 /// Hours of output by what becomes of them.
 #[derive(Default)]
 struct Sorted {
@@ -226,9 +249,9 @@ impl Sorted {
         let nothing = self.stale.is_empty() && self.up_to_date == 0 && self.kept.is_empty();
         ensure!(!nothing || self.waiting.is_empty(), MissingInput::Waits(wanting(self.waiting)));
         report.up_to_date += self.up_to_date;
-        report.waiting = wanting(self.waiting);
-        report.kept = wanting(self.kept);
-        report.replaced = wanting(self.replaced);
+        report.waiting.extend(wanting(self.waiting));
+        report.kept.extend(wanting(self.kept));
+        report.replaced.extend(wanting(self.replaced));
         Ok(self.stale)
     }
 }

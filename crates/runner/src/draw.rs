@@ -10,8 +10,8 @@ use scan::Chosen;
 
 use crate::hour::{Attempt, Part, superseded};
 use crate::job::{Job, Report};
-use crate::listed::Range;
 use crate::owner::Occupied;
+use crate::range::Range;
 use crate::sample::{MANIFEST, Manifest};
 use crate::seal::partition;
 

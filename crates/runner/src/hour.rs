@@ -16,6 +16,7 @@ use crate::current::identity;
 use crate::job::{Job, Report};
 use crate::listed::{Listed, read_rows};
 use crate::pieces::Pieces;
+use crate::repeats::{once_each, repeats};
 use crate::sample::Ids;
 use crate::seal::{Sealing, partition};
 use crate::side::SideInput;
@@ -94,6 +95,7 @@ pub(crate) async fn seal(
     let Attempt { stage, number, token } = attempt;
     let mut epoch = attempt.epoch(job);
     let mut ledger = read_rows(listed, hour).await?;
+    let repeats = repeats(job, listed, hour).await?;
     for (input, rows) in &refused {
         let place = format!("_rescan/rejected/{input}/{}", hour.path());
         epoch.remove.extend(superseded(job, &place, None).await?);
@@ -101,6 +103,9 @@ pub(crate) async fn seal(
         if count > 0 {
             ledger.entry(input.clone()).or_default().reclass(count, |ledger| &mut ledger.rejected);
         }
+    }
+    for (input, count) in repeats {
+        ledger.entry(input).or_default().reclass(count, |ledger| &mut ledger.duplicate);
     }
     let (mut report, mut ids) = (Report::default(), Ids::default());
     for output in job.scan.outputs() {
@@ -119,12 +124,11 @@ pub(crate) async fn seal(
             ledger: serde_json::Value::Null,
         };
         let mut sealed = block_in_place(|| sealing.write(rows))?;
-        // Where f's one input has state of its own, its output is its rows, once each: the others were repeats.
-        if let (None, [input], [_]) = (chosen, job.scan.inputs(), job.scan.outputs())
-            && job.scan.keep(&input.name).is_some()
-            && let Some(ledger) = ledger.get_mut(&input.name)
+        if let Some(input) = once_each(job)
+            && let Some(ledger) = ledger.get_mut(input)
         {
-            ledger.reclass(ledger.accepted.saturating_sub(sealed.rows), |ledger| &mut ledger.duplicate);
+            let repeats = sealed.told.saturating_sub(sealed.rows).min(ledger.accepted);
+            ledger.reclass(repeats, |ledger| &mut ledger.duplicate);
         }
         ids.merge(sealed.ids);
         sealed.marker.content["ledger"] = serde_json::to_value(&ledger)?;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use scan::{Held, Limits, Output, Sampling, Scan};
 
+use crate::depends::Depends;
 use crate::excess::AsideLimits;
 use crate::gate::TimePolicy;
 use crate::made::Made;
@@ -111,6 +112,9 @@ pub struct Report {
     pub replaced: Vec<Wanting>,
     /// Epochs committed.
     pub epochs: u64,
+    /// On which input hours the hours of a batch run depend.
+    #[serde(skip)]
+    pub depends: Vec<Depends>,
     /// What is in the sample, where one was drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<Manifest>,
@@ -132,6 +136,7 @@ impl Report {
         self.kept.extend(part.kept);
         self.replaced.extend(part.replaced);
         self.epochs += part.epochs;
+        self.depends.extend(part.depends);
         self.sample = part.sample.or(self.sample.take());
         self.stopped |= part.stopped;
         self.warnings.extend(part.warnings);

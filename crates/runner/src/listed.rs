@@ -1,14 +1,22 @@
 //! The hours of inputs that a batch run reads: which there are, and what is in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use connector::{DataFile, Hour, HourFiles, Location, SourceError, hours_there, list};
+use arrow::array::RecordBatch;
+use connector::{
+    DataFile, Hour, HourFiles, Location, Misfiled, SourceError, Success, by_event_time, hours_there, list,
+};
+use datafusion::catalog::TableProvider;
 use journal::{Ledger, Sum, checksum_of};
 use thiserror::Error;
 
+use crate::filed::Filed;
 use crate::gaps::SILENCE;
 use crate::job::Job;
+use crate::range::{Asked, Range};
+use crate::region::of_region;
 use crate::spans::Spans;
 use crate::wants::{Wanting, listed};
 
@@ -60,39 +68,6 @@ fn named(hours: &[Hour]) -> String {
     if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
-/// Which hours, and how strictly.
-#[derive(Clone, Copy, Debug)]
-pub struct Range {
-    /// The first hour.
-    pub from: Hour,
-    /// The hour after the last.
-    pub to: Hour,
-    /// Take hours that are not there, or not sealed, as they are.
-    pub allow_incomplete: bool,
-    /// An end of it is that of the inputs: hours that lack input wait, or stay as they are.
-    pub whole: bool,
-    /// Write hours again that are up to date.
-    pub force: bool,
-    /// The width of the windows that rows of the output begin, microseconds, where they do.
-    pub window: Option<i64>,
-}
-
-impl Range {
-    /// Where the window begins that the begin of the range is in.
-    pub(crate) fn begins(&self) -> Hour {
-        let start = self.from.start_us();
-        self.window.map_or(self.from, |us| Hour::of(start - start.rem_euclid(us)))
-    }
-
-    /// The hours of output: those of the range, and the one in which a window began that the range cuts. Where the range
-    /// begins with the inputs, no hour between them is left out.
-    pub(crate) fn hours(&self) -> impl Iterator<Item = Hour> + use<> {
-        let begins = self.begins();
-        let before = if self.whole { begins..self.from } else { begins..begins.plus(1).min(self.from) };
-        Hour::range(before).chain(Hour::range(self.from..self.to))
-    }
-}
-
 /// Where an input is: all of it, or what one region has of it.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -140,30 +115,77 @@ pub(crate) struct Listed {
     /// The first hour that is there and the last, in reach or not.
     pub ends: Option<(Hour, Hour)>,
     /// Whether who writes there seals hours: not every writer of Parquet does.
-    seals: bool,
+    pub seals: bool,
     /// The hours between them that a stream does not seal, after a month without rows.
     silent: Spans,
     /// The hours that every hour of output is made of, where any row may change any hour.
     pub whole: Option<(Hour, Hour)>,
+    /// In which hours the rows of its files happened.
+    filed: Filed,
 }
 
-/// The first hour of an input location and the hour after its last; for a range that nobody gave.
+/// What a place holds, before it is known which of its hours are read.
+struct Found {
+    place: Place,
+    /// The hours that are there, each with whether it is sealed.
+    there: BTreeMap<Hour, bool>,
+    filed: Filed,
+    /// All hours, where they are those of the rows and not of the directories.
+    hours: Option<BTreeMap<Hour, HourFiles>>,
+}
+
+impl Found {
+    async fn new(job: &Job, place: Place, misfiled: Misfiled) -> Result<Found> {
+        let input = job.scan.inputs().iter().find(|input| input.name == place.input);
+        let time = input.filter(|_| job.merged.is_none()).map(|input| input.time.clone());
+        let read = time.clone().filter(|_| misfiled == Misfiled::Read);
+        let Some(time) = read else {
+            let there = hours_there(&place.root).await?;
+            return Ok(Found { place, there, filed: Filed::by_directory(time), hours: None });
+        };
+        let hours = list(&place.root, ..).await?;
+        hours.values().try_for_each(|hour| hour.data(&place.root).map(|_| ()))?;
+        let refiled = by_event_time(&place.root, hours, &time).await?;
+        let (filed, hours) = Filed::by_event_time(time, refiled);
+        let there = hours.iter().map(|(hour, files)| (*hour, files.sealed)).collect();
+        Ok(Found { place, there, filed, hours: Some(hours) })
+    }
+
+    fn ends(&self) -> Option<(Hour, Hour)> {
+        self.there.keys().next().copied().zip(self.there.keys().last().copied())
+    }
+}
+
+/// What a run reads, and the range of its output.
 ///
 /// # Errors
-/// The location cannot be listed.
-pub async fn extent(root: &Location) -> Result<Option<(Hour, Hour)>> {
-    let hours = hours_there(root).await?;
-    Ok(hours.keys().next().copied().zip(hours.keys().last().map(|last| last.plus(1))))
+/// A place that cannot be listed; a range in which no place has an hour.
+pub(crate) async fn found(job: &Job, places: Vec<Place>, asked: Asked) -> Result<(Vec<Listed>, Range)> {
+    let mut found = Vec::new();
+    for place in places {
+        found.push(Found::new(job, place, asked.misfiled).await?);
+    }
+    let named: Vec<String> = found.iter().map(|found| found.place.root.to_string()).collect();
+    let range = asked.range(found.iter().filter_map(Found::ends), &named.join(", "))?;
+    let mut listed = Vec::new();
+    for found in found {
+        listed.push(Listed::new(job, found, range).await?);
+    }
+    label(&mut listed);
+    Ok((listed, range))
 }
 
 impl Listed {
-    pub(crate) async fn new(job: &Job, place: Place, range: Range) -> Result<Listed> {
-        let (input, joint) = (Reach::of(job, &place.input)?, job.sampling.is_some());
-        let Place { root, region, .. } = place;
+    async fn new(job: &Job, found: Found, range: Range) -> Result<Listed> {
+        let ends = found.ends();
+        let Found { place: Place { input, root, region }, there, filed, hours } = found;
+        let (input, joint) = (Reach::of(job, &input)?, job.sampling.is_some());
         let (from, to) = around(&input, range.begins(), range.to);
-        let hours = list(&root, from..to).await?;
+        let hours = match hours {
+            Some(hours) => hours.into_iter().filter(|(hour, _)| (from..to).contains(hour)).collect(),
+            None => list(&root, from..to).await?,
+        };
         hours.values().try_for_each(|hour| hour.data(&root).map(|_| ()))?;
-        let there = hours_there(&root).await?;
         // What another run made says what it holds in its _SUCCESS alone.
         let seals = job.merged.is_some() || there.values().any(|sealed| *sealed);
         let whole = joint.then(|| {
@@ -172,8 +194,7 @@ impl Listed {
             (range.from, full.unwrap_or(range.to).min(range.to))
         });
         let silent = silent(&root, &there, from..to).await?;
-        let ends = there.keys().next().copied().zip(there.keys().last().copied());
-        Ok(Listed { label: input.name.clone(), input, root, region, hours, ends, seals, silent, whole })
+        Ok(Listed { label: input.name.clone(), input, root, region, hours, ends, seals, silent, whole, filed })
     }
 
     /// Whether an hour is there in full.
@@ -194,12 +215,55 @@ impl Listed {
     /// The files that hours of output are made of.
     pub(crate) fn files(&self, from: Hour, to: Hour) -> Vec<DataFile> {
         let (from, to) = self.reach(from, to);
-        self.hours.range(from..to).flat_map(|(_, hour)| hour.files.iter().cloned()).collect()
+        self.within(from, to)
+    }
+
+    /// The files with rows of some input hours.
+    fn within(&self, from: Hour, to: Hour) -> Vec<DataFile> {
+        let mut once = BTreeSet::new();
+        let files = self.hours.range(from..to).flat_map(|(_, hour)| hour.files.iter());
+        files.filter(|file| once.insert(&file.path)).cloned().collect()
+    }
+
+    /// The rows of some input hours; none where there is no file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not the one that was sealed; a row that did not happen in its hour.
+    pub(crate) async fn table(&self, from: Hour, to: Hour) -> Result<Option<Arc<dyn TableProvider>>> {
+        let files = self.within(from, to);
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let hours = self.hours.range(from..to).map(|(hour, of)| (*hour, of.files.clone())).collect();
+        self.filed.check(&self.root, hours).await?;
+        let table = connector::scan(&self.root, &files).await?;
+        let table = self.filed.only(table, &files, from.start_us()..to.start_us())?;
+        self.region.iter().try_fold(table, |table, region| of_region(table, region)).map(Some)
+    }
+
+    /// The facts of a sealed hour.
+    pub(crate) fn success(&self, hour: Hour) -> Option<&Success> {
+        self.hours.get(&hour)?.success.as_ref()
+    }
+
+    fn own(&self, hour: Hour) -> &[DataFile] {
+        self.hours.get(&hour).map(|hour| hour.files.as_slice()).unwrap_or_default()
+    }
+
+    /// How many rows an hour has.
+    async fn rows(&self, hour: Hour) -> Result<u64> {
+        self.filed.check(&self.root, [(hour, self.own(hour).to_vec())].into()).await?;
+        self.filed.rows(&self.root, hour, self.own(hour)).await
+    }
+
+    /// Those of an hour that say no time.
+    pub(crate) async fn timeless(&self, hour: Hour) -> Result<Vec<RecordBatch>> {
+        self.filed.timeless(&self.root, hour, self.own(hour)).await
     }
 }
 
 /// Calls the places of an input that is in several by where they are.
-pub(crate) fn label(listed: &mut [Listed]) {
+fn label(listed: &mut [Listed]) {
     let names: Vec<String> = listed.iter().map(|listed| listed.input.name.clone()).collect();
     let several = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
     for listed in listed.iter_mut().filter(|listed| several(&listed.input.name)) {
@@ -261,11 +325,10 @@ pub(crate) async fn verify(listed: &[Listed], first: Hour, last: Hour) -> Result
 /// The rows of the hour itself, by input.
 pub(crate) async fn read_rows(listed: &[Listed], hour: Hour) -> Result<BTreeMap<String, Ledger>> {
     let mut ledger = BTreeMap::new();
-    for Listed { input, root, hours, .. } in listed {
-        let files = hours.get(&hour).map(|hour| hour.files.as_slice()).unwrap_or_default();
-        let read = connector::count_rows(root, files).await?;
+    for listed in listed {
+        let read = listed.rows(hour).await?;
         let here = Ledger { read, accepted: read, ..Ledger::default() };
-        ledger.entry(input.name.clone()).or_insert_with(Ledger::default).add(&here);
+        ledger.entry(listed.input.name.clone()).or_insert_with(Ledger::default).add(&here);
     }
     Ok(ledger)
 }

@@ -1,8 +1,13 @@
 //! Output rows of an hour on their way into its file: from memory, or a few at a time where they are too many for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use anyhow::Result;
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::TryStreamExt;
 use futures::executor::block_on_stream;
 use scan::{Chosen, Output};
 
@@ -14,7 +19,31 @@ pub(crate) enum Pieces {
     Sorted(SendableRecordBatchStream),
 }
 
+/// How many rows f put out, without those that only take others back.
+fn told(output: &Output, rows: &RecordBatch) -> u64 {
+    let retracted = rows.column_by_name("retracted").filter(|_| output.retracts);
+    let retracted = retracted.and_then(|column| column.as_boolean_opt()).map_or(0, BooleanArray::true_count);
+    (rows.num_rows() - retracted) as u64
+}
+
 impl Pieces {
+    /// The same, counted into `count` once all are taken, without those that only take others back.
+    pub(crate) fn counted(self, output: &Output, count: &Arc<AtomicU64>) -> Pieces {
+        match self {
+            Pieces::Held(rows) => {
+                count.fetch_add(rows.iter().map(|rows| told(output, rows)).sum(), Ordering::Relaxed);
+                Pieces::Held(rows)
+            }
+            Pieces::Sorted(rows) => {
+                let (schema, output, count) = (rows.schema(), output.clone(), count.clone());
+                let counted = rows.inspect_ok(move |rows| {
+                    count.fetch_add(told(&output, rows), Ordering::Relaxed);
+                });
+                Pieces::Sorted(Box::pin(RecordBatchStreamAdapter::new(schema, counted)))
+            }
+        }
+    }
+
     /// The rows that stand, in pieces of a fixed size. What is not in the sample goes first, where one is drawn: the
     /// cut into pieces must not depend on how many candidates there were. Sorted rows are read as the pieces are taken,
     /// on the thread that takes them.

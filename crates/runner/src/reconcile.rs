@@ -75,7 +75,7 @@ pub async fn reconcile(
             hour,
             columns: &columns,
             tolerance: &options.tolerance,
-            pending: batch.waits(hour) || stream.waits(hour),
+            pending: stream.waits(hour),
             summary: &mut summary,
             on_difference: &mut on_difference,
         };
@@ -94,9 +94,16 @@ fn context(memory_bytes: usize) -> Result<SessionContext> {
     Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
-fn ended(root: &Path) -> Result<bool> {
+/// Up to where an output is whole, microseconds: a stream up to its watermark, but for the hours that it holds rows of;
+/// a batch output to its end. `None` where nothing says it.
+fn whole_until(root: &Path) -> Result<(Option<i64>, BTreeSet<Hour>)> {
+    if root.join("_rescan/journal").exists() && !root.join(CHAIN).exists() {
+        return Ok((Some(i64::MAX), BTreeSet::new()));
+    }
     let newest = look(&root.join(CHAIN), &BTreeMap::new())?.newest;
-    Ok(newest.is_some_and(|epoch| epoch.is_ok_and(|epoch| epoch.watermark == Some(i64::MAX))))
+    let Some(Ok(epoch)) = newest else { return Ok((None, BTreeSet::new())) };
+    let open = epoch.open.iter().filter(|(_, files)| !files.is_empty()).map(|(partition, _)| partition);
+    Ok((epoch.watermark, open.filter_map(|partition| Hour::from_path(partition)).collect()))
 }
 
 /// One of the two outputs.
@@ -104,8 +111,9 @@ struct Side<'a> {
     name: &'static str,
     root: &'a Location,
     hours: BTreeMap<Hour, HourFiles>,
-    /// Whether it is of a stream that came to the end of its input: nothing of it is still to come.
-    ended: bool,
+    /// Up to where nothing of it is still to come, microseconds, and the hours before that are open all the same.
+    until: Option<i64>,
+    open: BTreeSet<Hour>,
 }
 
 impl<'a> Side<'a> {
@@ -119,8 +127,8 @@ impl<'a> Side<'a> {
             let wanted = "dt=YYYY-MM-DD/hr=HH with Parquet files in the range";
             bail!(SourceError::Missing(format!("{name} {root} has no partition: it needs directories {wanted}")));
         }
-        let ended = root.local_path().map(|root| ended(&root)).transpose()?.unwrap_or(false);
-        Ok(Self { name, root, hours, ended })
+        let (until, open) = root.local_path().map(|root| whole_until(&root)).transpose()?.unwrap_or_default();
+        Ok(Self { name, root, hours, until, open })
     }
 
     fn files(&self, hour: Hour) -> &[DataFile] {
@@ -129,7 +137,9 @@ impl<'a> Side<'a> {
 
     /// Whether more of an hour may come.
     fn waits(&self, hour: Hour) -> bool {
-        !self.ended && !self.hours.get(&hour).is_some_and(|h| h.sealed)
+        let sealed = self.hours.get(&hour).is_some_and(|h| h.sealed);
+        let to_come = self.until.is_none_or(|until| hour.plus(1).start_us() > until);
+        !sealed && self.until != Some(i64::MAX) && (to_come || self.open.contains(&hour))
     }
 
     async fn table(&self, hour: Hour) -> Result<Option<Arc<dyn TableProvider>>> {

@@ -1,6 +1,8 @@
 //! Sealing: all rows that were put out for an hour become one file, one row a key, sorted; `_SUCCESS` says so.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
@@ -20,6 +22,8 @@ pub(crate) struct Sealed {
     pub publish: Option<Publish>,
     pub marker: Marker,
     pub rows: u64,
+    /// Rows that f put out for it, without those that only take others back.
+    pub told: u64,
     pub ids: Ids,
 }
 
@@ -44,8 +48,8 @@ impl Sealing<'_> {
     /// Compacts the rows and writes them. The file's name says its content, so that another content never takes its
     /// place unseen.
     pub(crate) fn write(self, rows: Pieces) -> Result<Sealed> {
-        let (mut count, mut ids) = (0, Ids::default());
-        let rows = rows.standing(self.output, self.chosen)?.map(|rows| {
+        let (mut count, mut ids, told) = (0, Ids::default(), Arc::default());
+        let rows = rows.counted(self.output, &told).standing(self.output, self.chosen)?.map(|rows| {
             let rows = rows?;
             count += rows.num_rows() as u64;
             if self.chosen.is_some() {
@@ -79,7 +83,8 @@ impl Sealing<'_> {
             ledger: self.ledger,
         };
         let marker = Marker { path: format!("{}/{SUCCESS}", self.partition), content: serde_json::to_value(success)? };
-        Ok(Sealed { partition: self.partition, publish, marker, rows: count, ids })
+        let told = told.load(Ordering::Relaxed);
+        Ok(Sealed { partition: self.partition, publish, marker, rows: count, told, ids })
     }
 
     /// Writes rows, if there are any.

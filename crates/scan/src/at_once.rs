@@ -49,13 +49,48 @@ pub struct Tables {
     pub reading: Reading,
 }
 
+/// The rows of each input that f refuses.
+type Refused = BTreeMap<String, Vec<RecordBatch>>;
+
 impl Scan {
     /// f(empty, all): planned afresh, so that the optimiser sees the tables themselves.
-    pub(crate) async fn step_tables(
-        &self,
-        Tables { inputs: mut tables, within, sorted, reading }: Tables,
-        limits: Limits,
-    ) -> Result<Stepped> {
+    pub(crate) async fn step_tables(&self, tables: Tables, limits: Limits) -> Result<Stepped> {
+        let (within, sorted, reading) = (tables.within.clone(), tables.sorted, tables.reading.clone());
+        let (context, refused) = self.over(tables, limits).await?;
+        let mut next = BTreeMap::new();
+        for (name, query) in &self.views {
+            register_view(&context, name, query).await?;
+            if let Some(table) = name.strip_prefix("next.").filter(|table| self.is_small(table)) {
+                // Read by several plans, and worked out once.
+                let name = TableReference::parse_str(name);
+                let rows = worked_out(context.table(name.clone()).await?, &reading).await?;
+                let schema = rows.first().map_or_else(|| self.layouts[table].schema.clone(), RecordBatch::schema);
+                context.deregister_table(name.clone())?;
+                context.register_table(name, Arc::new(MemTable::try_new(schema, vec![rows.clone()])?))?;
+                next.insert(table.to_owned(), rows);
+            }
+        }
+        let mut outputs = BTreeMap::new();
+        for output in &self.outputs {
+            let rows = context.table(TableReference::parse_str(&format!("timed.{}", output.name))).await?;
+            let rows = match &within {
+                Some(within) => rows.filter(ident("_time").between(time(within.start), time(within.end - 1)))?,
+                None => rows,
+            };
+            let plan = rows.create_physical_plan().await?;
+            let plan = if sorted { in_order(plan, &output.key)? } else { plan };
+            reading.watch(&plan);
+            let schema = output.schema.clone();
+            let rows = execute_stream(plan, context.task_ctx())?.map(move |rows| conform(&rows?, &schema));
+            let rows = RecordBatchStreamAdapter::new(output.schema.clone(), rows);
+            outputs.insert(output.name.clone(), Box::pin(rows) as SendableRecordBatchStream);
+        }
+        Ok(Stepped { outputs, deltas: BTreeMap::new(), refused, merged: BTreeMap::new(), next })
+    }
+
+    /// A session in which the inputs are these tables and state is empty; and the rows that f refuses.
+    pub(crate) async fn over(&self, tables: Tables, limits: Limits) -> Result<(SessionContext, Refused)> {
+        let Tables { inputs: mut tables, sorted, .. } = tables;
         let config = if sorted { spilling_config(limits) } else { table_config(limits.parts()) };
         let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(GatherOnce)];
         if limits.memory.is_none() {
@@ -86,35 +121,7 @@ impl Scan {
         for (name, layout) in &self.layouts {
             register(&context, &format!("state.{name}"), nothing(&typed(&layout.schema))?)?;
         }
-        let mut next = BTreeMap::new();
-        for (name, query) in &self.views {
-            register_view(&context, name, query).await?;
-            if let Some(table) = name.strip_prefix("next.").filter(|table| self.is_small(table)) {
-                // Read by several plans, and worked out once.
-                let name = TableReference::parse_str(name);
-                let rows = worked_out(context.table(name.clone()).await?, &reading).await?;
-                let schema = rows.first().map_or_else(|| self.layouts[table].schema.clone(), RecordBatch::schema);
-                context.deregister_table(name.clone())?;
-                context.register_table(name, Arc::new(MemTable::try_new(schema, vec![rows.clone()])?))?;
-                next.insert(table.to_owned(), rows);
-            }
-        }
-        let mut outputs = BTreeMap::new();
-        for output in &self.outputs {
-            let rows = context.table(TableReference::parse_str(&format!("timed.{}", output.name))).await?;
-            let rows = match &within {
-                Some(within) => rows.filter(ident("_time").between(time(within.start), time(within.end - 1)))?,
-                None => rows,
-            };
-            let plan = rows.create_physical_plan().await?;
-            let plan = if sorted { in_order(plan, &output.key)? } else { plan };
-            reading.watch(&plan);
-            let schema = output.schema.clone();
-            let rows = execute_stream(plan, context.task_ctx())?.map(move |rows| conform(&rows?, &schema));
-            let rows = RecordBatchStreamAdapter::new(output.schema.clone(), rows);
-            outputs.insert(output.name.clone(), Box::pin(rows) as SendableRecordBatchStream);
-        }
-        Ok(Stepped { outputs, deltas: BTreeMap::new(), refused, merged: BTreeMap::new(), next })
+        Ok((context, refused))
     }
 
     /// The rows of a table on which no expression fails; the others go aside.

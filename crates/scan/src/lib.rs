@@ -44,6 +44,7 @@ mod partnered;
 mod parts;
 mod reading;
 mod refuse;
+mod repeats;
 mod sample;
 mod scan;
 mod script;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Int64Type, Schema};
-use connector::{Location, Offset, Poll, ReplaySource, Source, SourceError, TIME, position_fields};
+use connector::{Location, Misfiled, Offset, Poll, ReplaySource, Source, SourceError, TIME, position_fields};
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
@@ -46,7 +46,7 @@ fn location(root: &Path) -> Location {
 }
 
 async fn open(root: &Path) -> anyhow::Result<ReplaySource> {
-    ReplaySource::open(&location(root), .., MEMORY).await
+    ReplaySource::open(&location(root), .., MEMORY, "ts", Misfiled::Refuse).await
 }
 
 /// The ids of a partition, and the offset behind each chunk.
@@ -98,7 +98,7 @@ async fn more_rows_than_memory_are_sorted_on_disk() {
     let root = TempDir::new().unwrap();
     let written: Vec<_> = (0..1_600_000).map(|i| ("events-with-a-long-name", (i % 4) as i32, i / 4)).collect();
     hour(root.path(), 0, &written, true);
-    let mut source = ReplaySource::open(&location(root.path()), .., 64 << 20).await.unwrap();
+    let mut source = ReplaySource::open(&location(root.path()), .., 64 << 20, "ts", Misfiled::Refuse).await.unwrap();
     let mut next = [0; 4];
     while next.iter().any(|n| *n < 400_000) {
         for (partition, next) in next.iter_mut().enumerate() {
@@ -130,7 +130,14 @@ async fn what_is_no_whole_archive_is_refused() {
     assert!(matches!(source.read(1, 10).await.unwrap(), Poll::Chunk(chunk) if chunk.read == 1), "b has one");
     let error = kind(source.read(0, 10).await.err().unwrap());
     assert!(matches!(&error, SourceError::BadData(text) if text.contains("offset 7 of partition 0 of a")), "{error}");
-    let before =
-        ReplaySource::open(&location(root.path()), ..connector::Hour::of(3_600_000_000), MEMORY).await.unwrap();
+    let before = ReplaySource::open(
+        &location(root.path()),
+        ..connector::Hour::of(3_600_000_000),
+        MEMORY,
+        "ts",
+        Misfiled::Refuse,
+    )
+    .await
+    .unwrap();
     assert_eq!(before.partitions(), ["a-0"]);
 }

@@ -228,7 +228,7 @@ async fn repeated_keys_are_counted_and_never_collapsed() {
 }
 
 #[tokio::test]
-async fn what_is_not_sealed_is_pending() {
+async fn what_a_stream_has_not_sealed_is_pending() {
     let outputs = Outputs::new();
     let other = [("a", 1, Some(9), 0.5)];
     outputs.both(4, &table(&SOME), &table(&SOME));
@@ -244,13 +244,13 @@ async fn what_is_not_sealed_is_pending() {
         differences,
         [
             "05 a/1 v: 1 | 9 pending",
-            "06 a/1 v: 1 | 9 pending",
+            "06 a/1 v: 1 | 9 unexplained",
             "07 a/1 v: 1 | 9 unexplained",
             "08 a/1 *: v=9, x=0.5 | - pending",
         ]
     );
     assert_eq!(summary.exit_code(), 3);
-    let open = ReconcileOptions { to: Some("2026-11-20T07".parse().unwrap()), ..options() };
+    let open = ReconcileOptions { to: Some("2026-11-20T06".parse().unwrap()), ..options() };
     assert_eq!(outputs.reconcile(&open).await.0.exit_code(), 1);
 }
 
