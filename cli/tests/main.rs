@@ -15,6 +15,7 @@ mod main {
     mod explain_play;
     mod fates;
     mod flags;
+    mod followed;
     mod golden;
     mod hostile;
     mod init_state;

@@ -30,11 +30,16 @@ fn what_comes_after_the_end_is_not_passed_over() {
     refused(&dir.run(&format!("{line} --follow")), "--follow");
     let mut file = OpenOptions::new().append(true).open(dir.path("feed/1.jsonl")).unwrap();
     file.write_all(play("b", "2016-11-07T11:00:00Z").as_bytes()).unwrap();
-    refused(&dir.run(&line), "events/feed goes on behind position 45 of 1.jsonl");
+    refused(&dir.run(&line), "events/feed goes on with row 1 of 1.jsonl");
     dir.write("feed/1.jsonl", play("a", "2016-11-07T10:00:00Z"));
     assert!(dir.ok(&line).err.contains("up to date"));
-    dir.write("feed/2.jsonl", play("c", "2016-11-07T12:00:00Z"));
-    refused(&dir.run(&line), "events/feed goes on behind position 45 of 1.jsonl");
+    for file in ["2.jsonl", "0.jsonl"] {
+        dir.write(&format!("feed/{file}"), play("c", "2016-11-07T12:00:00Z"));
+        refused(&dir.run(&line), &format!("events/feed goes on with row 0 of {file}"));
+        std::fs::remove_file(dir.path(&format!("feed/{file}"))).unwrap();
+    }
+    dir.write("feed/1.jsonl", play("x", "2016-11-07T10:00:00Z"));
+    refused(&dir.run(&line), "1.jsonl was replaced or rewritten");
     assert_eq!(dir.parts("out"), parts);
 }
 

@@ -82,7 +82,7 @@ fn messages_that_come_after_the_end_are_not_passed_over() {
     send(&dir, "more.jsonl", &topic);
     let more = dir.run(&line);
     assert_eq!(more.code, Some(65), "{}", more.err);
-    assert!(more.err.contains("-0 goes on behind position 1,") && more.err.contains("--follow"), "{}", more.err);
+    assert!(more.err.contains("-0 goes on with row 1 of ") && more.err.contains("--follow"), "{}", more.err);
 }
 
 /// A compacted topic: a quarter of its messages have a key and no value. They are told apart, and end no run.

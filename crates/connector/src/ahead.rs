@@ -8,15 +8,14 @@ use std::thread;
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::block::Block;
-use crate::walk::Walk;
+use crate::walk::{Step, Walk};
 
 /// Blocks decoded and not asked for yet, besides the one in the making.
 const AHEAD: usize = 2;
 
 /// What the thread has found; dropping this stops it.
 pub(crate) struct Ahead {
-    found: mpsc::Receiver<Result<Option<Block>>>,
+    found: mpsc::Receiver<Result<Option<Step>>>,
     look_again: blocking::Sender<()>,
     rows_max: Arc<AtomicUsize>,
     /// Whether the thread waits to be told to look again.
@@ -25,7 +24,7 @@ pub(crate) struct Ahead {
 
 /// What there is to have now.
 pub(crate) enum Found {
-    Block(Block),
+    Step(Step),
     /// The end of what is there, or only that nothing is decoded yet.
     End,
     NotYet,
@@ -60,7 +59,7 @@ impl Ahead {
             }
         };
         match found.context("the decoding thread has ended")?? {
-            Some(block) => Ok(Found::Block(block)),
+            Some(step) => Ok(Found::Step(step)),
             None => {
                 self.idle = true;
                 Ok(Found::End)
@@ -72,7 +71,7 @@ impl Ahead {
 /// Ends with the first error, or when nobody listens any more.
 fn run(
     mut walk: Walk,
-    found: &mpsc::Sender<Result<Option<Block>>>,
+    found: &mpsc::Sender<Result<Option<Step>>>,
     look_again: &blocking::Receiver<()>,
     rows_max: &AtomicUsize,
 ) {

@@ -15,11 +15,14 @@ use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::infer::infer;
 use crate::input::{FileFormat, Input};
+use crate::known;
 use crate::line::Rows;
+use crate::mark::FileMark;
 use crate::parquet_file;
 use crate::position;
 use crate::source::{Offset, Poll, Source};
-use crate::walk::{Shape, Walk};
+use crate::text_file::unpacked;
+use crate::walk::{Shape, Step, Walk};
 
 /// How files are to be read.
 #[derive(Clone, Debug)]
@@ -30,16 +33,17 @@ pub struct FileOptions {
     pub time: String,
     /// Of every file, whatever it is called; `None` for what the names end in, and JSON from standard input.
     pub format: Option<FileFormat>,
-    /// Whether to wait for more rows at the end, and for more files. Files are taken in the order of their names, and
-    /// of the last one only whole lines.
+    /// Whether to wait for more rows at the end, and for more files; then only whole lines are taken.
     pub follow: bool,
 }
 
-/// The rows of files in order. `_topic` is the name of the file, `_offset` the row in it, counted from 0, and
-/// `_arrived_at` the file's time of change; standard input is `-` and has none.
+/// The rows of files, one after another in reading order. `_topic` is the name that the file had when it was begun,
+/// `_partition` how many other files had that name before it, `_offset` the row in it, counted from 0, and `_arrived_at`
+/// the file's time of change; standard input is `-` and has none.
 ///
-/// With `follow`, files must come in the order of their names: one that comes too late, or grows after a later one was
-/// begun, is an error and never skipped. That is seen while the source lives; between two runs nobody looks.
+/// Every file has its own place, and what was read of it is known again. New files are read whenever they come, and files
+/// that have grown from where they were; one that rotation has moved, copied or compressed goes on under its new name. A
+/// file that is not any more what was read of it is an error, and so is one that goes before its end was read.
 pub struct FileSource {
     schema: SchemaRef,
     partitions: [String; 1],
@@ -51,6 +55,10 @@ pub struct FileSource {
     ahead: Option<Ahead>,
     /// What the last block held beyond the rows asked for.
     rest: Option<Block>,
+    /// How far each file was given out.
+    marks: BTreeMap<String, FileMark>,
+    /// Not yet told.
+    warnings: Vec<String>,
     finished: bool,
 }
 
@@ -76,7 +84,24 @@ impl FileSource {
     fn over(input: &str, schema: SchemaRef, walk: Walk, follow: bool) -> Self {
         let (partitions, pipe) = ([input.to_owned()], input == "-");
         let follow = follow && !pipe;
-        Self { schema, partitions, pipe, follow, walk: Some(walk), ahead: None, rest: None, finished: false }
+        let (ahead, rest, marks, warnings, finished) = (None, None, BTreeMap::new(), Vec::new(), false);
+        Self { schema, partitions, pipe, follow, walk: Some(walk), ahead, rest, marks, warnings, finished }
+    }
+
+    /// Waits for rows, and takes note of all that comes before them.
+    async fn next(&mut self, rows_max: usize) -> Result<Option<Poll>> {
+        let ahead = self.ahead.as_mut().context("files that could not be opened")?;
+        while self.rest.is_none() && !self.finished {
+            match ahead.next(rows_max, !self.pipe).await? {
+                Found::Step(Step::Rows(block)) => self.rest = Some(block),
+                Found::Step(Step::Marks(changes)) => known::apply(&mut self.marks, &changes),
+                Found::Step(Step::Warning(warning)) => self.warnings.push(warning),
+                Found::End if self.follow => return Ok(Some(Poll::Waiting)),
+                Found::End => self.finished = true,
+                Found::NotYet => return Ok(Some(Poll::Waiting)),
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -92,7 +117,10 @@ impl Source for FileSource {
 
     async fn seek(&mut self, offsets: &BTreeMap<String, Offset>) -> Result<()> {
         let walk = self.walk.as_mut().context("seek after the first read")?;
-        offsets.get(&self.partitions[0]).map_or(Ok(()), |offset| walk.seek(offset))
+        if let Some(offset) = offsets.get(&self.partitions[0]) {
+            self.marks = walk.seek(offset)?;
+        }
+        Ok(())
     }
 
     async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll> {
@@ -103,21 +131,24 @@ impl Source for FileSource {
         if let Some(walk) = self.walk.take() {
             self.ahead = Some(Ahead::start(walk)?);
         }
-        if self.rest.is_none() && !self.finished {
-            let ahead = self.ahead.as_mut().context("files that could not be opened")?;
-            match ahead.next(rows_max, !self.pipe).await? {
-                Found::Block(block) => self.rest = Some(block),
-                Found::End if self.follow => return Ok(Poll::Waiting),
-                Found::End => self.finished = true,
-                Found::NotYet => return Ok(Poll::Waiting),
-            }
+        if let Some(nothing) = self.next(rows_max).await? {
+            return Ok(nothing);
         }
         let Some(block) = &mut self.rest else { return Ok(Poll::Finished) };
-        let chunk = block.take(rows_max);
+        let mark = self.marks.get_mut(block.file());
+        let chunk = block.take(rows_max, mark);
         if block.is_empty() {
             self.rest = None;
         }
         Ok(Poll::Chunk(chunk))
+    }
+
+    fn place(&self, _partition: usize) -> Option<Offset> {
+        (!self.pipe).then(|| Offset { files: self.marks.clone(), ..Offset::default() })
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 }
 
@@ -131,12 +162,12 @@ pub fn inferred(input: &str, format: Option<FileFormat>, time: &str) -> Result<S
     let once = || SourceError::Usage("standard input cannot be read twice: give its schema with --schema".to_owned());
     ensure!(input != "-", once());
     let files = Input::new(input)?.files(format)?;
-    let Some(file) = files.first() else {
+    let Some(file) = files.iter().find(|file| !file.rotated) else {
         bail!(SourceError::Missing(format!("{input} holds no file to infer a schema from: give one with --schema")));
     };
     let FileFormat::Text(format) = file.format else { return parquet_file::infer(file, time) };
     let said = |e| failed(format!("read {}", file.path.display()), e);
-    let mut rows = Rows::new(File::open(&file.path).map_err(said)?, format, 0);
+    let mut rows = Rows::new(unpacked(File::open(&file.path).map_err(said)?, file.packed), format, 0);
     let mut sample = Vec::new();
     while sample.len() < SAMPLE {
         let Some(row) = rows.next(true).map_err(said)? else { break };

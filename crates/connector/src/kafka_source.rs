@@ -221,7 +221,7 @@ impl Lane {
     /// The rows decoded so far, or why there are none.
     fn poll(&mut self, topic: &str) -> Result<Poll> {
         if self.decoder.read() > 0 {
-            let next = Offset { file: String::new(), position: self.next, row: self.next };
+            let next = Offset { position: self.next, row: self.next, ..Offset::default() };
             return Ok(Poll::Chunk(self.decoder.finish(topic, self.partition, next)?));
         }
         Ok(if self.finished { Poll::Finished } else { Poll::Waiting })

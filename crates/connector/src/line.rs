@@ -6,6 +6,7 @@ use memchr::memchr;
 
 use crate::csv;
 use crate::decode::{ROW_BYTES_MAX, TextFormat};
+use crate::sum::RowSum;
 
 const READ: usize = 1 << 20;
 /// What is kept of a row that is too long: one byte too many, for the decoder to see it.
@@ -23,6 +24,10 @@ pub(crate) struct Rows<R> {
     /// Bytes of the row at `start` that were thrown away behind the first [`KEPT`].
     dropped: usize,
     position: u64,
+    sum: RowSum,
+    /// The same after two rows, and how many of them have come.
+    head: u64,
+    head_rows: u8,
 }
 
 /// A row without its line end, cut to one byte more than [`ROW_BYTES_MAX`].
@@ -35,7 +40,23 @@ pub(crate) struct TextRow<'a> {
 impl<R: Read> Rows<R> {
     /// `position` is where the reader stands.
     pub(crate) fn new(input: R, format: TextFormat, position: u64) -> Self {
-        Self { input, format, buffer: Vec::new(), start: 0, end: 0, dropped: 0, position }
+        let (buffer, sum) = (Vec::new(), RowSum::default());
+        Self { input, format, buffer, start: 0, end: 0, dropped: 0, position, sum, head: 0, head_rows: 0 }
+    }
+
+    /// The same, where rows before it have a sum already.
+    pub(crate) fn behind(self, sum: RowSum, head: u64) -> Self {
+        Self { sum, head, head_rows: if sum == RowSum::default() { 0 } else { 2 }, ..self }
+    }
+
+    /// The sum of the first two rows.
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// The sum of all rows up to the position.
+    pub(crate) fn sum(&self) -> RowSum {
+        self.sum
     }
 
     /// Where the next row starts, or blank lines before it.
@@ -61,6 +82,10 @@ impl<R: Read> Rows<R> {
             if !self.buffer[row.clone()].trim_ascii().is_empty() {
                 let row = &self.buffer[row];
                 let row = row.strip_suffix(b"\r").unwrap_or(row);
+                self.sum.add(row);
+                if self.head_rows < 2 {
+                    (self.head, self.head_rows) = (self.sum.0 as u64, self.head_rows + 1);
+                }
                 let mark = if position == 0 { row.strip_prefix(BYTE_ORDER_MARK) } else { None };
                 return Ok(Some(TextRow { bytes: mark.unwrap_or(row), position }));
             }

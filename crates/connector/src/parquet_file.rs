@@ -1,6 +1,8 @@
 //! One Parquet file, its row groups in order, in the columns of a declared schema.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -17,9 +19,11 @@ use crate::block::{self, Block};
 use crate::failure::failed;
 use crate::fault::{Fault, SourceError};
 use crate::input::InputFile;
+use crate::mark::FileMark;
 use crate::position;
 use crate::schema;
 use crate::source::{Rejected, TIME};
+use crate::sum::RowSum;
 use crate::time::RANGE;
 use crate::union::{convention, widened};
 
@@ -30,6 +34,11 @@ pub(crate) struct ParquetFile {
     /// The decoded columns and the position's.
     schema: SchemaRef,
     time: String,
+    /// Under what its rows are known.
+    topic: String,
+    partition: i32,
+    /// Of the whole file.
+    sum: RowSum,
     /// The number of the next row.
     row: u64,
     /// Rows decoded that were not asked for yet.
@@ -39,7 +48,7 @@ pub(crate) struct ParquetFile {
 impl ParquetFile {
     /// # Errors
     /// No Parquet file, or one without the columns of the schema.
-    pub(crate) fn open(file: &InputFile, decoded: &Schema, time: &str, row: u64) -> Result<Self> {
+    pub(crate) fn open(file: &InputFile, decoded: &Schema, time: &str, at: &FileMark) -> Result<Self> {
         let builder = builder(file)?;
         let columns = decoded.fields().iter().map(|field| {
             let held = builder.schema().index_of(field.name());
@@ -54,7 +63,7 @@ impl ParquetFile {
             }
         }
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
-        let reader = builder.with_projection(mask).with_offset(row as usize).with_batch_size(block::ROWS_MAX / 4);
+        let reader = builder.with_projection(mask).with_offset(at.row as usize).with_batch_size(block::ROWS_MAX / 4);
         let reader = reader.build().map_err(|e| failed(format!("read {}", file.path.display()), e))?;
         let schema = position::with_positions(decoded);
         Ok(Self {
@@ -63,13 +72,12 @@ impl ParquetFile {
             decoded: decoded.clone(),
             schema,
             time: time.to_owned(),
-            row,
+            topic: at.topic.clone(),
+            partition: at.partition,
+            sum: at.sum,
+            row: at.row,
             rest: None,
         })
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.file.bytes
     }
 
     /// The next rows, at most as many as asked for; `None` at the end.
@@ -112,12 +120,14 @@ impl ParquetFile {
         let bad = |i: usize| rejected.binary_search_by_key(&(first as i64 + i as i64), |r| r.offset).is_ok();
         let good: BooleanArray = (0..batch.num_rows()).map(|i| Some(!bad(i))).collect();
         let offsets = (first as i64..).zip(good.values()).filter_map(|(i, good)| good.then_some(i)).collect::<Vec<_>>();
-        let arrived_at = TimestampMicrosecondArray::from_value(self.file.modified, offsets.len());
+        let arrived_at = TimestampMicrosecondArray::from_value(self.file.stat.modified, offsets.len());
         let mut columns = filter_record_batch(batch, &good)?.columns().to_vec();
-        columns.extend(position::columns(&self.file.name, 0, offsets, arrived_at)?);
+        columns.extend(position::columns(&self.topic, self.partition, offsets, arrived_at)?);
         let rows_good =
             RecordBatch::try_new(self.schema.clone(), columns).context("columns do not fit their schema")?;
-        Ok(Block::new(self.file.name.clone(), rows_good, rejected, (first..=first + rows).collect(), first))
+        let sums = (0..rows).map(|_| self.sum).collect();
+        let block = Block::new(self.file.name.clone(), rows_good, rejected, (first..=first + rows).collect(), first);
+        Ok(block.with_sums(sums, self.sum.0 as u64))
     }
 
     /// The rows that lack a value they must have, or whose event time is out of range; kept as JSON.
@@ -132,10 +142,10 @@ impl ParquetFile {
             raw.write(&batch.slice(row, 1))?;
             raw.finish()?;
             rejected.push(Rejected {
-                topic: self.file.name.clone(),
-                partition: 0,
+                topic: self.topic.clone(),
+                partition: self.partition,
                 offset: (first + row as u64) as i64,
-                arrived_at: Some(self.file.modified),
+                arrived_at: Some(self.file.stat.modified),
                 reason: fault.to_string(),
                 raw: raw.into_inner().trim_ascii_end().to_vec(),
             });
@@ -168,6 +178,23 @@ impl ParquetFile {
         });
         faults.next()
     }
+}
+
+/// Whether the file ends as a whole Parquet file does: with the length of its footer, which is written last. One that is
+/// still being copied does not.
+pub(crate) fn is_whole(file: &File, bytes: u64) -> io::Result<bool> {
+    let mut end = [0; 8];
+    if bytes < 12 {
+        return Ok(false);
+    }
+    file.read_exact_at(&mut end, bytes - 8)?;
+    let footer = u64::from(u32::from_le_bytes([end[0], end[1], end[2], end[3]]));
+    Ok(&end[4..] == b"PAR1" && footer <= bytes - 12)
+}
+
+/// Its rows.
+pub(crate) fn count(file: &InputFile) -> Result<u64> {
+    Ok(builder(file)?.metadata().file_metadata().num_rows().unsigned_abs())
 }
 
 /// The declared columns of a file, as rescan would read them; `time` is not nullable.

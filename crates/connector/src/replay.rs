@@ -146,7 +146,7 @@ impl Source for ReplaySource {
         }
         let offsets = rows.column(rows.num_columns() - 2).as_primitive::<Int64Type>().values();
         lane.next = offsets.last().map_or(lane.next, |last| *last as u64 + 1);
-        let next = Offset { file: String::new(), position: lane.next, row: lane.next };
+        let next = Offset { position: lane.next, row: lane.next, ..Offset::default() };
         let (read, rows) =
             (rows.num_rows() as u64, RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())?);
         Ok(Poll::Chunk(Chunk { rows, rejected: vec![], read, next }))

@@ -8,8 +8,10 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::mark::FileMark;
+
 /// The *next* position to read in a source partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offset {
     /// The file that holds the position; empty for Kafka.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -18,6 +20,9 @@ pub struct Offset {
     pub position: u64,
     /// Rows of the file before the position: the `_offset` of the next row. For Kafka equal to `position`.
     pub row: u64,
+    /// How far each file was read, by name; empty where one place says it all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, FileMark>,
 }
 
 /// A row that could not become columns, kept whole.
@@ -82,6 +87,16 @@ pub trait Source: Send {
     /// # Errors
     /// The source is out of reach, or what it holds cannot be read on from here.
     async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll>;
+
+    /// Where to go on after all chunks that were given out; `None` where the `next` of the last one says it all.
+    fn place(&self, _partition: usize) -> Option<Offset> {
+        None
+    }
+
+    /// What the user should know and has not been told yet.
+    fn warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 pub use scan::TIME;

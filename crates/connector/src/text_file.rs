@@ -1,9 +1,11 @@
 //! One file of rows of text, or standard input.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, bail};
+use flate2::read::MultiGzDecoder;
 
 use crate::block::{self, Block};
 use crate::decode::{Decoder, TextFormat};
@@ -11,10 +13,13 @@ use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::input::InputFile;
 use crate::line::Rows;
+use crate::mark::FileMark;
 use crate::source::Offset;
+use crate::sum::RowSum;
 
 pub(crate) struct TextFile {
     topic: String,
+    partition: i32,
     /// The file as offsets name it.
     file: String,
     rows: Rows<Box<dyn Read + Send>>,
@@ -29,26 +34,35 @@ pub(crate) struct TextFile {
 }
 
 impl TextFile {
-    pub(crate) fn open(file: &InputFile, format: TextFormat, mut decoder: Decoder, at: &Offset) -> Result<Self> {
+    pub(crate) fn open(
+        file: &InputFile,
+        input: File,
+        format: TextFormat,
+        mut decoder: Decoder,
+        at: &FileMark,
+    ) -> Result<Self> {
         let said = |e| failed(format!("read {}", file.path.display()), e);
-        let mut input = File::open(&file.path).map_err(said)?;
         let mut header = format == TextFormat::Csv;
         if header && at.position > 0 {
-            let mut rows = Rows::new(&mut input, format, 0);
+            let mut rows = Rows::new(unpacked(input.try_clone().map_err(said)?, file.packed), format, 0);
             if let Some(row) = rows.next(true).map_err(said)? {
                 decoder.header(row.bytes).with_context(|| file.name.clone())?;
             }
             header = false;
         }
-        input.seek(SeekFrom::Start(at.position)).map_err(said)?;
+        let start = if file.packed { 0 } else { at.position };
+        (&input).seek(SeekFrom::Start(start)).map_err(said)?;
+        let mut input = unpacked(input, file.packed);
+        io::copy(&mut input.by_ref().take(at.position - start), &mut io::sink()).map_err(said)?;
         Ok(Self {
-            topic: file.name.clone(),
+            topic: at.topic.clone(),
+            partition: at.partition,
             file: file.name.clone(),
-            rows: Rows::new(Box::new(input), format, at.position),
+            rows: Rows::new(input, format, at.position).behind(at.sum, at.head),
             decoder,
             header,
             row: at.row,
-            arrived_at: Some(file.modified),
+            arrived_at: Some(file.stat.modified),
             pipe: false,
         })
     }
@@ -62,6 +76,7 @@ impl TextFile {
         let file = format!("-{hash:016x}");
         let mut text = Self {
             topic: "-".to_owned(),
+            partition: 0,
             file,
             rows,
             decoder,
@@ -104,6 +119,16 @@ impl TextFile {
         self.rows.position()
     }
 
+    /// The sum of the rows read so far, and of the first two.
+    pub(crate) fn sum(&self) -> (RowSum, u64) {
+        (self.rows.sum(), self.rows.head())
+    }
+
+    /// What stands behind the last line end, and may be half a row; `None` where nothing does.
+    pub(crate) fn half(&mut self) -> Result<Option<&[u8]>> {
+        self.rows.peek().map_err(|e| failed(format!("read {}", self.topic), e))
+    }
+
     /// The next rows; `None` at the end of what is there now. What follows the last line end is a row only if it is the
     /// `last`. A `hungry` caller is not kept waiting for more rows than are at hand.
     pub(crate) fn next(&mut self, rows_max: usize, last: bool, hungry: &dyn Fn() -> bool) -> Result<Option<Block>> {
@@ -114,7 +139,7 @@ impl TextFile {
             self.header = false;
         }
         let (first, start) = (self.row, self.rows.position());
-        let mut starts = Vec::new();
+        let (mut starts, mut sums) = (Vec::new(), VecDeque::new());
         while starts.len() < rows_max.min(block::ROWS_MAX) && self.rows.position() - start < block::BYTES_MAX {
             if self.pipe && !starts.is_empty() && !self.rows.is_ready() && hungry() {
                 break;
@@ -123,12 +148,19 @@ impl TextFile {
             starts.push(row.position);
             self.decoder.decode(row.bytes, self.row as i64, self.arrived_at);
             self.row += 1;
+            sums.push_back(self.rows.sum());
         }
         if starts.is_empty() {
             return Ok(None);
         }
         starts.push(self.rows.position());
-        let chunk = self.decoder.finish(&self.topic, 0, Offset::default())?;
-        Ok(Some(Block::new(self.file.clone(), chunk.rows, chunk.rejected, starts, first)))
+        let chunk = self.decoder.finish(&self.topic, self.partition, Offset::default())?;
+        let block = Block::new(self.file.clone(), chunk.rows, chunk.rejected, starts, first);
+        Ok(Some(block.with_sums(sums, self.rows.head())))
     }
+}
+
+/// The bytes of a file as they were before gzip.
+pub(crate) fn unpacked(file: File, packed: bool) -> Box<dyn Read + Send> {
+    if packed { Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(1 << 16, file))) } else { Box::new(file) }
 }

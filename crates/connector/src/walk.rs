@@ -1,32 +1,54 @@
-//! From file to file through an input, in the order of their names.
+//! From file to file through an input: every one that has rows which were not read, in reading order.
 
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use arrow::datatypes::Schema;
 
 use crate::block::Block;
 use crate::decode::{Decoder, TextFormat};
+use crate::failure::failed;
 use crate::fault::SourceError;
-use crate::input::{FileFormat, Input, InputFile};
-use crate::parquet_file::ParquetFile;
+use crate::input::{FileFormat, Input, InputFile, Stat};
+use crate::known::{Changes, Known, is_packed_away};
+use crate::mark::FileMark;
+use crate::names;
+use crate::reading::{Next, Opened, Reading, half};
 use crate::source::Offset;
-use crate::text_file::TextFile;
+use crate::text_file::{TextFile, unpacked};
+
+/// A directory of more files than this is looked through again no sooner than `REST` times as long as that took.
+const MANY: usize = 1000;
+const REST: u32 = 20;
+
+/// Half a row is named once it has waited so long for its end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Walk {
     input: Input,
-    /// What a pipe gives, until it is opened.
-    pipe: Option<Box<dyn Read + Send>>,
+    /// What a pipe gives, until it is opened, and where to begin in it.
+    pipe: Option<(Box<dyn Read + Send>, Offset)>,
+    text: Option<TextFile>,
     shape: Shape,
     follow: bool,
-    /// What was there when last looked.
-    files: Vec<InputFile>,
-    /// The file being read, and its name.
-    current: Option<(String, Open)>,
-    /// The files done with, and their bytes.
-    passed: BTreeMap<String, u64>,
-    start: Offset,
+    known: Known,
+    /// What was there when last looked, and has rows that were not read.
+    unread: VecDeque<InputFile>,
+    reading: Option<Box<Reading>>,
+    /// Files that had nothing to give when they looked like this: half written, or copies.
+    passed: HashMap<String, Stat>,
+    /// Files that end in half a row, which row, and since when; none of that once it was said.
+    halves: HashMap<String, (u64, Option<Instant>)>,
+    /// Not yet given out.
+    steps: VecDeque<Step>,
+    /// When many files were looked for, and for how long.
+    looked: Option<(Instant, Duration)>,
+    /// What a run that does not follow has still to read: files that came after its beginning are another run's.
+    bounds: Option<HashSet<String>>,
 }
 
 /// What rows are to become.
@@ -36,9 +58,23 @@ pub(crate) struct Shape {
     pub format: Option<FileFormat>,
 }
 
-enum Open {
-    Text(TextFile),
-    Parquet(ParquetFile),
+/// What a new file is to one that was read.
+enum Kinship {
+    None,
+    /// It holds nothing but the beginning of the other, as while rotation copies or compresses that.
+    Copy,
+    /// The other is not any more as it was when last looked.
+    Unclear,
+}
+
+/// What comes next.
+pub(crate) enum Step {
+    /// Rows of one file.
+    Rows(Block),
+    /// What became of files meanwhile.
+    Marks(Changes),
+    /// What the user should know.
+    Warning(String),
 }
 
 impl Walk {
@@ -50,139 +86,315 @@ impl Walk {
         if files.is_empty() && !follow {
             bail!(SourceError::Missing(format!("{path} holds no file")));
         }
-        let (passed, start) = (BTreeMap::new(), Offset::default());
-        Ok(Self { input, pipe: None, shape, follow, files, current: None, passed, start })
+        let bounds = (!follow).then(|| files.into_iter().filter(|file| !file.rotated).map(|file| file.name).collect());
+        Ok(Self { bounds, ..Self::over(input, shape, follow) })
     }
 
     pub(crate) fn pipe(pipe: Box<dyn Read + Send>, shape: Shape) -> Self {
-        let (passed, start) = (BTreeMap::new(), Offset::default());
-        let (input, files) = (Input::Pipe, vec![]);
-        Self { input, pipe: Some(pipe), shape, follow: false, files, current: None, passed, start }
+        Self { pipe: Some((pipe, Offset::default())), ..Self::over(Input::Pipe, shape, false) }
     }
 
-    /// Starts at an offset instead of the beginning.
-    pub(crate) fn seek(&mut self, offset: &Offset) -> Result<()> {
-        self.start = offset.clone();
-        if matches!(self.input, Input::Pipe) || offset.file.is_empty() {
-            return Ok(());
+    fn over(input: Input, shape: Shape, follow: bool) -> Self {
+        Self {
+            input,
+            pipe: None,
+            text: None,
+            shape,
+            follow,
+            known: Known::default(),
+            unread: VecDeque::new(),
+            reading: None,
+            passed: HashMap::new(),
+            halves: HashMap::new(),
+            steps: VecDeque::new(),
+            looked: None,
+            bounds: None,
         }
-        let Some(file) = self.files.iter().find(|f| f.name == offset.file) else {
-            bail!(SourceError::BadData(format!(
-                "{} is gone, of which row {} is the next: put it back, or start anew with another --out",
-                offset.file, offset.row
-            )));
+    }
+
+    /// Goes on where an earlier run left off, and answers the marks of all files there.
+    ///
+    /// # Errors
+    /// A file that was read is not what it was.
+    pub(crate) fn seek(&mut self, offset: &Offset) -> Result<BTreeMap<String, FileMark>> {
+        if let Some((_, start)) = &mut self.pipe {
+            *start = offset.clone();
+            return Ok(BTreeMap::new());
+        }
+        if !offset.files.is_empty() {
+            self.known = Known::new(offset.files.clone());
+        } else if !offset.file.is_empty() {
+            self.known = Known::from_place(&self.input.files(self.shape.format)?, offset)?;
+        }
+        self.look()?;
+        self.steps.retain(|step| !matches!(step, Step::Marks(_)));
+        Ok(self.known.marks().clone())
+    }
+
+    /// The next rows, all of one file, or what else there is to say; `None` where nothing more is there now.
+    pub(crate) fn next(&mut self, rows_max: usize, hungry: &dyn Fn() -> bool) -> Result<Option<Step>> {
+        if matches!(self.input, Input::Pipe) {
+            return Ok(self.text()?.next(rows_max, true, hungry)?.map(Step::Rows));
+        }
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                return Ok(Some(step));
+            }
+            if self.reading.is_some() {
+                self.read(rows_max, hungry)?;
+            } else if let Some(file) = self.unread.pop_front() {
+                self.open(file)?;
+            } else if !self.look_again()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Looks what is there, where it is time for that. Whether there is more to do.
+    fn look_again(&mut self) -> Result<bool> {
+        if self.follow
+            && let Some((at, took)) = self.looked
+            && at.elapsed() < took * REST
+        {
+            return Ok(false);
+        }
+        self.look()?;
+        Ok(!self.unread.is_empty() || !self.steps.is_empty())
+    }
+
+    fn look(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        let files = match self.met() {
+            // A listing in the midst of a rotation may have missed a file under either name.
+            Err(_) => self.met()?,
+            files => files?,
         };
-        if matches!(file.format, FileFormat::Text(_)) && file.bytes < offset.position {
-            bail!(shrunk(file, offset.position));
-        }
-        self.passed = self.files.iter().filter(|f| f.name < offset.file).map(|f| (f.name.clone(), f.bytes)).collect();
+        self.looked = (files.len() > MANY).then(|| (Instant::now(), begun.elapsed()));
+        self.unread = files.into_iter().filter(|file| self.is_unread(file)).collect();
+        self.say_halves();
         Ok(())
     }
 
-    /// The next rows, all of one file; `None` where nothing more is there now.
-    pub(crate) fn next(&mut self, rows_max: usize, hungry: &dyn Fn() -> bool) -> Result<Option<Block>> {
-        loop {
-            let Some((name, file)) = &mut self.current else {
-                if self.open()? {
-                    continue;
-                }
-                return Ok(None);
-            };
-            if let Some(block) = file.next(rows_max, !self.follow, hungry)? {
-                return Ok(Some(block));
-            }
-            if self.follow {
-                self.files = self.input.files(self.shape.format)?;
-                check(&self.files, &self.passed, name, file.position())?;
-                if !self.files.iter().any(|f| f.name > *name) {
-                    return Ok(None);
-                }
-                // A later file says that this one is whole now.
-                if let Some(block) = file.next(rows_max, true, hungry)? {
-                    return Ok(Some(block));
-                }
-            }
-            self.passed.insert(name.clone(), file.position());
-            self.current = None;
+    /// The files that are there, with every one that was read before known again.
+    fn met(&mut self) -> Result<Vec<InputFile>> {
+        let files = self.input.files(self.shape.format)?;
+        let changes = self.known.meet(&files)?;
+        if !changes.is_empty() {
+            self.note(changes);
+        }
+        Ok(files)
+    }
+
+    fn note(&mut self, changes: Changes) {
+        for (name, _) in &changes {
+            self.passed.remove(name);
+        }
+        self.known.apply(&changes);
+        self.steps.push_back(Step::Marks(changes));
+    }
+
+    fn is_unread(&self, file: &InputFile) -> bool {
+        if self.passed.get(&file.name) == Some(&file.stat) {
+            return false;
+        }
+        let mark = self.known.mark(&file.name);
+        let ours = self.bounds.as_ref().is_none_or(|bounds| bounds.contains(&file.name));
+        match mark {
+            Some(mark) => mark.rest || ours && mark.stat != file.stat,
+            None => ours && !file.rotated && (file.stat.bytes > 0 || !file.is_text()),
         }
     }
 
-    /// Opens the first file that is not done with, if there is one.
-    fn open(&mut self) -> Result<bool> {
-        if let Some(pipe) = self.pipe.take() {
-            self.current = Some(("-".to_owned(), Open::Text(self.open_pipe(pipe)?)));
-            return Ok(true);
-        }
-        if self.follow {
-            self.files = self.input.files(self.shape.format)?;
-        }
-        let Some(file) = self.files.iter().find(|f| !self.passed.contains_key(&f.name)) else { return Ok(false) };
-        let start = if file.name == self.start.file { std::mem::take(&mut self.start) } else { Offset::default() };
-        let open = match file.format {
-            FileFormat::Text(format) => {
-                let decoder = Decoder::new(format, &self.shape.schema, &self.shape.time)?;
-                Open::Text(TextFile::open(file, format, decoder, &start)?)
-            }
-            FileFormat::Parquet => {
-                Open::Parquet(ParquetFile::open(file, &self.shape.schema, &self.shape.time, start.row)?)
-            }
+    /// Opens a file that has something to read.
+    fn open(&mut self, file: InputFile) -> Result<()> {
+        let mark = match self.known.mark(&file.name) {
+            Some(mark) => mark.clone(),
+            None => match self.kinship(&file)? {
+                Kinship::None => FileMark::beginning(&file.name, self.known.before(&file.name), file.stat),
+                Kinship::Unclear => {
+                    self.look()?;
+                    // The other first; then it is clear.
+                    self.unread.retain(|other| other.name != file.name);
+                    return Ok(());
+                }
+                Kinship::Copy => {
+                    self.pass(&file, "holds what was read of another file, so it is not read as long as that is there");
+                    return Ok(());
+                }
+            },
         };
-        self.current = Some((file.name.clone(), open));
-        Ok(true)
-    }
-
-    fn open_pipe(&mut self, pipe: Box<dyn Read + Send>) -> Result<TextFile> {
-        let format = match self.shape.format {
-            None => TextFormat::Json,
-            Some(FileFormat::Text(format)) => format,
-            Some(FileFormat::Parquet) => {
-                bail!(SourceError::Usage("Parquet cannot be read from standard input: give a file".to_owned()))
+        let known = &self.known;
+        let compared = |open: &File, now: Stat| known.is_as_compared(&file, open, &mark, now);
+        match Reading::open(&file, &self.shape, &mark, compared)? {
+            Opened::Reading(reading) => {
+                if known.mark(&file.name).is_none() {
+                    self.note(vec![(file.name.clone(), Some(mark))]);
+                }
+                self.reading = Some(reading);
             }
-        };
-        let decoder = Decoder::new(format, &self.shape.schema, &self.shape.time)?;
-        TextFile::pipe(pipe, format, decoder, &std::mem::take(&mut self.start))
-    }
-}
-
-impl Open {
-    fn next(&mut self, rows_max: usize, last: bool, hungry: &dyn Fn() -> bool) -> Result<Option<Block>> {
-        match self {
-            Self::Text(file) => file.next(rows_max, last, hungry),
-            Self::Parquet(file) => file.next(rows_max),
-        }
-    }
-
-    /// The bytes read so far.
-    fn position(&self) -> u64 {
-        match self {
-            Self::Text(file) => file.position(),
-            Self::Parquet(file) => file.bytes(),
-        }
-    }
-}
-
-/// An offset is one place in the order of names. What comes to stand before it would never be read, so it is refused.
-fn check(files: &[InputFile], passed: &BTreeMap<String, u64>, name: &str, position: u64) -> Result<()> {
-    for file in files.iter().filter(|f| f.name.as_str() <= name) {
-        match passed.get(&file.name) {
-            None if file.name == name && file.bytes >= position => {}
-            None if file.name == name => bail!(shrunk(file, position)),
-            None => bail!(SourceError::BadData(format!(
-                "{} appeared when {name} was being read already: give it a name that sorts behind",
+            Opened::Moved if self.vanished(&file)? => bail!(SourceError::BadData(format!(
+                "{} is gone, and was not read to its end: take files away only after that; run again to go on without it",
                 file.path.display()
             ))),
-            Some(bytes) if *bytes != file.bytes => bail!(SourceError::BadData(format!(
-                "{} has {} bytes, and had {bytes} when it was read: append to the file with the last name only",
-                file.path.display(),
-                file.bytes
-            ))),
-            Some(_) => {}
+            Opened::Moved => self.look()?,
+            Opened::Half => self.wait_for(&file)?,
+        }
+        Ok(())
+    }
+
+    /// Whether a file that was found is nowhere any more.
+    fn vanished(&self, file: &InputFile) -> Result<bool> {
+        let files = self.input.files(self.shape.format)?;
+        let there = |other: &InputFile| other.name == file.name || other.stat.is_same_file(&file.stat);
+        Ok(!files.iter().any(there) && !is_packed_away(&file.name, &files))
+    }
+
+    /// Leaves a file that is not whole yet for later.
+    fn wait_for(&mut self, file: &InputFile) -> Result<()> {
+        if !self.follow {
+            bail!(half(file));
+        }
+        self.pass(file, "is not whole yet: it is read once it is");
+        Ok(())
+    }
+
+    /// Does not look at a file again until it looks otherwise, and says why the first time.
+    fn pass(&mut self, file: &InputFile, why: &str) {
+        if self.passed.insert(file.name.clone(), file.stat).is_none() {
+            self.steps.push_back(Step::Warning(format!("{} {why}", file.path.display())));
         }
     }
-    Ok(())
+
+    fn read(&mut self, rows_max: usize, hungry: &dyn Fn() -> bool) -> Result<()> {
+        let Some(reading) = &mut self.reading else { return Ok(()) };
+        let name = reading.name().to_owned();
+        let next = reading.next(rows_max, self.follow, hungry);
+        let tail = reading.tail();
+        match next {
+            Ok(Next::Rows(block)) => {
+                if let Some(mark) = self.known.mark(&name).cloned() {
+                    let mut mark = mark;
+                    block.pass(&mut mark);
+                    self.known.apply(&vec![(name.clone(), Some(mark))]);
+                }
+                self.steps.push_back(Step::Rows(block));
+            }
+            Ok(Next::End { mark, half }) => {
+                self.reading = None;
+                self.end(name.clone(), mark, half);
+            }
+            Ok(Next::Changed) => {
+                let file = reading.file().clone();
+                self.reading = None;
+                if !file.is_plain_text() {
+                    return self.wait_for(&file);
+                }
+                self.known.forget_tail(&name);
+                return self.look();
+            }
+            Err(e) if reading.file().packed && is_cut(&e) => {
+                let file = reading.file().clone();
+                self.reading = None;
+                return self.wait_for(&file);
+            }
+            Err(e) => return Err(e),
+        }
+        if let Some(tail) = tail {
+            self.known.set_tail(&name, tail);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, name: String, mark: FileMark, half: bool) {
+        let (row, stat) = (mark.row, mark.stat);
+        self.note(vec![(name.clone(), Some(mark))]);
+        if let Some(bounds) = &mut self.bounds {
+            bounds.remove(&name);
+        }
+        if !half {
+            self.halves.remove(&name);
+            return;
+        }
+        self.passed.insert(name.clone(), stat);
+        let known = self.halves.entry(name).or_insert((row, Some(Instant::now())));
+        if known.0 != row {
+            *known = (row, Some(Instant::now()));
+        }
+    }
+
+    fn say_halves(&mut self) {
+        for (name, (row, since)) in &mut self.halves {
+            if since.is_some_and(|since| since.elapsed() > PATIENCE) {
+                *since = None;
+                let what = format!("{name}: row {row} has no line end yet: it is read once it has");
+                self.steps.push_back(Step::Warning(what));
+            }
+        }
+    }
+
+    /// The file that was read of which rotation may have made this one, by its name.
+    fn original(&self, file: &InputFile) -> Option<(&str, &FileMark)> {
+        let unpacked = file.name.strip_suffix(".gz").unwrap_or(&file.name);
+        let mut names = [unpacked, names::plain(&file.name)].into_iter().filter(|name| *name != file.name);
+        names.find_map(|name| Some((self.known.name(name)?, self.known.mark(name).filter(|mark| mark.row > 0)?)))
+    }
+
+    /// What a new file is to the one that rotation may have made it of.
+    fn kinship(&self, file: &InputFile) -> Result<Kinship> {
+        let Some((name, mark)) = self.original(file).filter(|_| file.is_text()) else { return Ok(Kinship::None) };
+        let original = file.path.with_file_name(name);
+        let same = |stat: Stat| stat.is_same_file(&mark.stat) && stat.bytes >= mark.stat.bytes;
+        if !std::fs::metadata(&original).is_ok_and(|metadata| same(Stat::of(&metadata))) {
+            return Ok(Kinship::Unclear);
+        }
+        let said = |e| failed(format!("read {}", file.path.display()), e);
+        let copy = begins_with(&original, &file.path, file.packed).map_err(said)?;
+        Ok(if copy { Kinship::Copy } else { Kinship::None })
+    }
+
+    fn text(&mut self) -> Result<&mut TextFile> {
+        if let Some((pipe, start)) = self.pipe.take() {
+            let format = match self.shape.format {
+                None => TextFormat::Json,
+                Some(FileFormat::Text(format)) => format,
+                Some(FileFormat::Parquet) => {
+                    bail!(SourceError::Usage("Parquet cannot be read from standard input: give a file".to_owned()))
+                }
+            };
+            let decoder = Decoder::new(format, &self.shape.schema, &self.shape.time)?;
+            self.text = Some(TextFile::pipe(pipe, format, decoder, &start)?);
+        }
+        match &mut self.text {
+            Some(text) => Ok(text),
+            None => bail!("standard input could not be read"),
+        }
+    }
 }
 
-fn shrunk(file: &InputFile, position: u64) -> SourceError {
-    let (path, bytes) = (file.path.display(), file.bytes);
-    SourceError::BadData(format!("{path} has {bytes} bytes, but was read up to byte {position}: put it back as it was"))
+/// Whether an error is the end of a compressed file before its time.
+fn is_cut(error: &anyhow::Error) -> bool {
+    let is_end = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_end))
+}
+
+/// Whether a file begins with all that another holds so far.
+fn begins_with(whole: &Path, part: &Path, packed: bool) -> io::Result<bool> {
+    let (Ok(mut whole), Ok(part)) = (File::open(whole), File::open(part)) else { return Ok(false) };
+    let mut part = unpacked(part, packed);
+    let (mut expected, mut found) = (Vec::new(), Vec::new());
+    loop {
+        found.clear();
+        expected.clear();
+        let end = match part.by_ref().take(1 << 16).read_to_end(&mut found) {
+            Err(e) if packed && e.kind() == io::ErrorKind::UnexpectedEof => true,
+            read => read? == 0,
+        };
+        whole.by_ref().take(found.len() as u64).read_to_end(&mut expected)?;
+        if found != expected {
+            return Ok(false);
+        }
+        if end {
+            return Ok(true);
+        }
+    }
 }

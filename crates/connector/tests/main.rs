@@ -4,6 +4,7 @@
 mod main {
     mod broker;
     mod files;
+    mod followed;
     mod kafka;
     mod partitions;
     mod replay;

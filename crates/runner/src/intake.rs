@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-use arrow::array::RecordBatch;
-use connector::{Chunk, Offset, Poll, Source};
+use anyhow::{Context, Result, ensure};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use connector::{Chunk, FileMark, Offset, Poll, Source, SourceError};
 use journal::{Epoch, Ledger, SideFacts, SourceFacts};
 use scan::{Door, Passed};
 
@@ -112,6 +113,9 @@ impl Intake {
                 lanes.push(Lane { feed, partition, name, clock, offset, watermark_before, waiting, lateness });
             }
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
+            if let Some(last) = last {
+                same_rows(input, source.as_ref(), &offsets, last)?;
+            }
         }
         let goes_on = job.keep_state;
         let (aside, reasons) = (BTreeMap::new(), Reasons::default());
@@ -133,8 +137,8 @@ impl Intake {
         self.ledger.values().map(|ledger| ledger.read).sum()
     }
 
-    /// Where a source partition goes on that had ended, as `INPUT/PARTITION` and what it has read; none where nothing has
-    /// come since.
+    /// Where a source partition goes on that had ended, as `INPUT/PARTITION` and its next row; none where nothing has come
+    /// since.
     pub(crate) async fn grown(&mut self) -> Result<Option<String>> {
         for lane in &self.lanes {
             let Feed { input, source, .. } = &mut self.feeds[lane.feed];
@@ -142,10 +146,8 @@ impl Intake {
                 match source.read(lane.partition, 1).await? {
                     Poll::Finished => break,
                     Poll::Waiting => tokio::time::sleep(PAUSE).await,
-                    Poll::Chunk(_) => {
-                        let Offset { file, position, .. } = lane.offset.clone().unwrap_or_default();
-                        let file = if file.is_empty() { String::new() } else { format!(" of {file}") };
-                        return Ok(Some(format!("{input}/{} goes on behind position {position}{file}", lane.name)));
+                    Poll::Chunk(chunk) => {
+                        return Ok(Some(format!("{input}/{} goes on with {}", lane.name, first(&chunk)?)));
                     }
                 }
             }
@@ -252,6 +254,11 @@ impl Intake {
         warnings
     }
 
+    /// What the sources have to say.
+    pub(crate) fn warnings(&mut self) -> Vec<String> {
+        self.feeds.iter_mut().flat_map(|feed| feed.source.warnings()).collect()
+    }
+
     /// The copies of side inputs that rows are joined with.
     pub(crate) fn side_facts(&self) -> BTreeMap<String, SideFacts> {
         self.sides.iter().map(SideInput::facts).collect()
@@ -280,13 +287,48 @@ impl Intake {
         for lane in &mut self.lanes {
             let watermark = lane.clock.watermark(delay);
             let watermark_before = std::mem::replace(&mut lane.watermark_before, watermark);
-            let offset = serde_json::to_value(lane.offset.clone().unwrap_or_default())?;
+            let offset = self.feeds[lane.feed].source.place(lane.partition).or_else(|| lane.offset.clone());
+            let offset = serde_json::to_value(offset.unwrap_or_default())?;
             let (idle, finished) = (lane.clock.idle, lane.clock.finished);
             let name = format!("{}/{}", self.feeds[lane.feed].input, lane.name);
             facts.insert(name, SourceFacts { offset, watermark_before, watermark, idle, finished });
         }
         Ok(facts)
     }
+}
+
+/// That files which have one place in the journal, as an earlier version wrote it, hold the rows that were read: it says
+/// of none before that place how far it was read.
+fn same_rows(input: &str, source: &dyn Source, offsets: &BTreeMap<String, Offset>, last: &Epoch) -> Result<()> {
+    for (partition, name) in source.partitions().iter().enumerate() {
+        let is_old = offsets.get(name).is_some_and(|offset| !offset.file.is_empty() && offset.files.is_empty());
+        let Some(place) = source.place(partition).filter(|_| is_old) else { continue };
+        let held: u64 = place.files.values().map(FileMark::rows).sum();
+        let read = last.ledger.get(input).map_or(0, |ledger| ledger.read);
+        ensure!(
+            held == read,
+            SourceError::BadData(format!(
+                "{read} rows were read of {input}/{name}, and its files up to that place hold {held}: some changed, or \
+                 came too late to be read, which this journal of an earlier version cannot tell: start anew with \
+                 another --out"
+            ))
+        );
+    }
+    Ok(())
+}
+
+/// Where the first row of a chunk stands.
+fn first(chunk: &Chunk) -> Result<String> {
+    let mut at = chunk.rejected.first().map(|row| (row.offset, row.topic.clone()));
+    if chunk.rows.num_rows() > 0 {
+        let offsets = chunk.rows.column_by_name("_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let topics = chunk.rows.column_by_name("_topic").and_then(|column| column.as_string_view_opt());
+        let (offsets, topics) = offsets.zip(topics).context("rows that do not say where they come from")?;
+        let row = (offsets.value(0), topics.value(0).to_owned());
+        at = at.map_or(Some(row.clone()), |at| Some(at.min(row)));
+    }
+    let (offset, topic) = at.unwrap_or_default();
+    Ok(format!("row {offset} of {topic}"))
 }
 
 /// The wall clock, microseconds.

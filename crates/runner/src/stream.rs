@@ -239,6 +239,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         let read_here = self.so_far.values().map(|ledger| ledger.read).sum::<u64>() + self.intake.read_rows();
         let state_rows = self.state.rows().values().sum::<usize>() as u64;
         let hours = (self.report.sealed.len() as u64, None);
+        self.warnings.extend(self.intake.warnings());
         let (watermark, warnings) = (self.intake.watermark(), std::mem::take(&mut self.warnings));
         let rows_before = rows - read_here.min(rows);
         (self.progress)(&Progress { rows, rows_before, late, rejected, hours, watermark, state_rows, warnings });

@@ -14,19 +14,19 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 /// A row as the test sees it: file, number, id or what was rejected.
-type Seen = (String, i64, String);
+pub type Seen = (String, i64, String);
 
 fn options(follow: bool) -> FileOptions {
     let schema = parse_schema("id text not null\nts timestamp\nn int64").unwrap();
     FileOptions { schema, time: "ts".to_owned(), format: None, follow }
 }
 
-fn open(path: &Path, follow: bool) -> anyhow::Result<FileSource> {
+pub fn open(path: &Path, follow: bool) -> anyhow::Result<FileSource> {
     FileSource::open(path.to_str().unwrap(), options(follow))
 }
 
 /// The rows and rejected rows of the next chunk in order, and the offset behind it.
-async fn chunk(source: &mut FileSource, rows_max: usize) -> anyhow::Result<Option<(Vec<Seen>, Offset)>> {
+pub async fn chunk(source: &mut FileSource, rows_max: usize) -> anyhow::Result<Option<(Vec<Seen>, Offset)>> {
     let chunk = match source.read(0, rows_max).await? {
         Poll::Chunk(chunk) => chunk,
         Poll::Waiting | Poll::Finished => return Ok(None),
@@ -43,7 +43,7 @@ async fn chunk(source: &mut FileSource, rows_max: usize) -> anyhow::Result<Optio
     Ok(Some((rows, chunk.next)))
 }
 
-async fn rest(source: &mut FileSource) -> Vec<Seen> {
+pub async fn rest(source: &mut FileSource) -> Vec<Seen> {
     let mut all = vec![];
     while let Some((rows, _)) = chunk(source, 1000).await.unwrap() {
         all.extend(rows);
@@ -51,20 +51,20 @@ async fn rest(source: &mut FileSource) -> Vec<Seen> {
     all
 }
 
-fn ids(rows: &[Seen]) -> Vec<&str> {
+pub fn ids(rows: &[Seen]) -> Vec<&str> {
     rows.iter().map(|r| r.2.as_str()).collect()
 }
 
-fn at(path: &Path, offset: Offset) -> BTreeMap<String, Offset> {
+pub fn at(path: &Path, offset: Offset) -> BTreeMap<String, Offset> {
     BTreeMap::from([(path.to_str().unwrap().to_owned(), offset)])
 }
 
-fn append(path: &Path, text: &str) {
+pub fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
-fn parquet(path: &Path, rows: &[(Option<&str>, Option<i64>)]) {
+pub fn parquet(path: &Path, rows: &[(Option<&str>, Option<i64>)]) {
     let ids: StringArray = rows.iter().map(|r| r.0).collect();
     let nanos = TimestampNanosecondArray::from_iter(rows.iter().map(|r| r.1)).with_timezone("UTC");
     let n = Int64Array::from_iter_values(0..rows.len() as i64);
@@ -144,51 +144,6 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_followed_file_gives_whole_lines_as_they_come() {
-    let directory = TempDir::new().unwrap();
-    let file = directory.path().join("a.csv");
-    append(&file, "id,t");
-    let mut source = open(&file, true).unwrap();
-    assert!(chunk(&mut source, 9).await.unwrap().is_none(), "not even the header is whole");
-    append(&file, "s,n\n1,0,\n2,0");
-    assert_eq!(ids(&rest(&mut source).await), ["1"]);
-    append(&file, ",\n\"3\n");
-    assert_eq!(ids(&rest(&mut source).await), ["2"]);
-    append(&file, "\",0,\n");
-    let (rows, next) = chunk(&mut source, 9).await.unwrap().unwrap();
-    assert_eq!(ids(&rows), ["3\n"]);
-    assert!(matches!(source.read(0, 9).await.unwrap(), Poll::Waiting));
-    append(&file, "4,0,\n");
-    let mut again = open(&file, true).unwrap();
-    again.seek(&at(&file, next)).await.unwrap();
-    assert_eq!(rest(&mut again).await, [("a.csv".to_owned(), 3, "4".to_owned())]);
-}
-
-#[tokio::test]
-async fn a_followed_directory_takes_later_files_and_refuses_earlier_ones() {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path();
-    let row = |id: &str| format!("{{\"id\":\"{id}\",\"ts\":0}}\n");
-    let mut source = open(path, true).unwrap();
-    assert!(matches!(source.read(0, 9).await.unwrap(), Poll::Waiting));
-    append(&path.join("b.jsonl"), &row("1"));
-    append(&path.join("b.jsonl"), row("2").trim_end());
-    assert_eq!(ids(&rest(&mut source).await), ["1"]);
-    append(&path.join("c.jsonl"), &row("3"));
-    assert_eq!(ids(&rest(&mut source).await), ["2", "3"], "a later file ends the one before");
-    append(&path.join("a.jsonl"), &row("0"));
-    let error = chunk(&mut source, 9).await.unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(SourceError::BadData(text)) if text.contains("a.jsonl appeared")));
-
-    fs::remove_file(path.join("a.jsonl")).unwrap();
-    let mut source = open(path, true).unwrap();
-    assert_eq!(ids(&rest(&mut source).await), ["1", "2", "3"]);
-    append(&path.join("b.jsonl"), "\n");
-    let error = chunk(&mut source, 9).await.unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(SourceError::BadData(text)) if text.contains("the last name only")));
-}
-
-#[tokio::test]
 async fn parquet_is_cast_without_loss_and_its_bad_rows_are_kept() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("x.parquet");
@@ -235,14 +190,14 @@ async fn what_cannot_be_read_is_named_with_its_kind() {
     let bytes = writer.into_inner().unwrap();
     first_error("types.parquet", &bytes, "no column ts").await;
 
-    let gone = at(path, Offset { file: "old.jsonl".into(), position: 5, row: 1 });
+    let gone = at(path, Offset { file: "old.jsonl".into(), position: 5, row: 1, ..Offset::default() });
     assert!(open(path, true).is_err(), "a.txt is refused in a directory too");
     fs::remove_file(path.join("a.txt")).unwrap();
     let mut source = open(path, true).unwrap();
     assert!(
-        matches!(kind(source.seek(&gone).await.unwrap_err()), SourceError::BadData(text) if text.contains("is gone"))
+        matches!(kind(source.seek(&gone).await.unwrap_err()), SourceError::BadData(text) if text.contains("old.jsonl is gone"))
     );
-    let shrunk = at(path, Offset { file: "a.csv".into(), position: 500, row: 9 });
+    let shrunk = at(path, Offset { file: "a.csv".into(), position: 500, row: 9, ..Offset::default() });
     assert!(matches!(kind(source.seek(&shrunk).await.unwrap_err()), SourceError::BadData(_)));
 }
 

@@ -62,7 +62,7 @@ impl Topic {
     }
 
     fn offsets(&self, offsets: &[(i32, u64)]) -> Offsets {
-        let offset = |position| Offset { file: String::new(), position, row: position };
+        let offset = |position| Offset { position, row: position, ..Offset::default() };
         offsets.iter().map(|&(partition, position)| (self.name(partition), offset(position))).collect()
     }
 
@@ -197,7 +197,7 @@ async fn rows_carry_their_position() {
     assert_eq!(column("_partition").as_primitive::<arrow::datatypes::Int32Type>().values(), &[1, 1, 1]);
     assert_eq!(column("_offset").as_primitive::<Int64Type>().values(), &[0, 1, 2]);
     assert_eq!(column("_arrived_at").as_primitive::<TimestampMicrosecondType>().values(), &[1_700_000; 3]);
-    assert_eq!(chunk.next, Offset { file: String::new(), position: 3, row: 3 });
+    assert_eq!(chunk.next, Offset { position: 3, row: 3, ..Offset::default() });
 }
 
 #[tokio::test]

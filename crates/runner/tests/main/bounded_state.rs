@@ -65,7 +65,7 @@ impl Source for Ticker {
             new_null_array(&TIME, 1),
         ];
         self.at += 1;
-        let next = Offset { file: String::new(), position: self.at as u64, row: self.at as u64 };
+        let next = Offset { position: self.at as u64, row: self.at as u64, ..Offset::default() };
         let rows = RecordBatch::try_new(schema(), columns)?;
         Ok(Poll::Chunk(Chunk { rows, rejected: Vec::new(), read: 1, next }))
     }

@@ -91,7 +91,7 @@ impl Source for Player {
             return Ok(if at == to && self.ends { Poll::Finished } else { Poll::Waiting });
         }
         self.at[partition] = end;
-        let next = Offset { file: String::new(), position: end as u64, row: end as u64 };
+        let next = Offset { position: end as u64, row: end as u64, ..Offset::default() };
         let rows = rows(&tape[at..end], partition, at);
         Ok(Poll::Chunk(Chunk { rows, rejected: Vec::new(), read: (end - at) as u64, next }))
     }

@@ -1,0 +1,100 @@
+//! How far a file was read, and what it is known by again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::input::Stat;
+use crate::sum::RowSum;
+
+/// How far a file was read, and what it is known by again under whatever name. Written down as one line of text, since
+/// an epoch records one of each file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileMark {
+    /// The next byte, of what gzip has packed too; the next row of Parquet.
+    pub(crate) position: u64,
+    /// Rows before it: the `_offset` of the next row.
+    pub(crate) row: u64,
+    /// Of the rows before it; of a Parquet file of all its bytes.
+    pub(crate) sum: RowSum,
+    /// The same after two rows, or one where there is no second: what is another file differs here already.
+    pub(crate) head: u64,
+    /// What the file looked like when it was read last.
+    pub(crate) stat: Stat,
+    /// Whether there may be more in it than was read.
+    pub(crate) rest: bool,
+    /// Whether it is not there any more.
+    pub(crate) gone: bool,
+    /// The `_topic` of its rows: the name that it had at first.
+    pub(crate) topic: String,
+    /// Their `_partition`: how many other files had that name before it.
+    pub(crate) partition: i32,
+}
+
+impl FileMark {
+    /// How many rows were read of it.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.row
+    }
+
+    /// Of a file that is not begun, under a name that so many files had before.
+    pub(crate) fn beginning(name: &str, partition: i32, stat: Stat) -> Self {
+        Self { topic: name.to_owned(), partition, stat, rest: true, ..Self::default() }
+    }
+}
+
+impl From<FileMark> for String {
+    fn from(mark: FileMark) -> Self {
+        let FileMark { position, row, sum, head, stat, rest, gone, topic, partition } = mark;
+        let Stat { bytes, modified, device, inode } = stat;
+        let (rest, gone) = (u8::from(rest), u8::from(gone));
+        format!(
+            "{position} {row} {:032x} {head:016x} {bytes} {modified} {device} {inode} {rest}{gone} {partition} {topic}",
+            sum.0
+        )
+    }
+}
+
+impl TryFrom<String> for FileMark {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let read = || {
+            let mut parts = text.splitn(11, ' ');
+            let mut part = || parts.next();
+            let position = part()?.parse().ok()?;
+            let row = part()?.parse().ok()?;
+            let sum = RowSum(u128::from_str_radix(part()?, 16).ok()?);
+            let head = u64::from_str_radix(part()?, 16).ok()?;
+            let (bytes, modified) = (part()?.parse().ok()?, part()?.parse().ok()?);
+            let stat = Stat { bytes, modified, device: part()?.parse().ok()?, inode: part()?.parse().ok()? };
+            let (rest, gone) = match part()? {
+                "00" => (false, false),
+                "01" => (false, true),
+                "10" => (true, false),
+                "11" => (true, true),
+                _ => return None,
+            };
+            let partition = part()?.parse().ok()?;
+            Some(Self { position, row, sum, head, stat, rest, gone, partition, topic: part()?.to_owned() })
+        };
+        read().ok_or_else(|| format!("{text:?} does not say how far a file was read"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let stat = Stat { bytes: 7, modified: -3, device: 1, inode: u64::MAX };
+        let mut mark = FileMark::beginning("a name, é", 3, stat);
+        (mark.position, mark.row, mark.sum, mark.head, mark.gone) = (u64::MAX, 5, RowSum(u128::MAX), 9, true);
+        for mark in [mark, FileMark::default()] {
+            let text = serde_json::to_string(&mark).unwrap();
+            assert_eq!(serde_json::from_str::<FileMark>(&text).unwrap(), mark);
+            assert!(serde_json::from_str::<FileMark>(&text.replacen(' ', "", 4)).is_err());
+        }
+    }
+}
