@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use connector::{Hour, Misfiled};
-use runner::{AsideLimits, Most, TimePolicy};
+use runner::{AsideLimits, Idle, Most, TimePolicy};
 use scan::Limits;
 
 use crate::exit::Usage;
@@ -18,8 +18,8 @@ use crate::words::{bytes, directory, microseconds, named, pair};
 /// Where rows come from and go to, which hours, and how time is told.
 #[derive(Args, Debug)]
 pub struct RunFlags {
-    /// An input, NAME=URI: a directory of dt=/hr= Parquet (or s3://…); a file or a directory of files, one after another by
-    /// name; - for standard input; kafka://host/topic
+    /// An input, NAME=URI: a directory of dt=/hr= Parquet (or s3://…); a file or a directory of files, in natural order
+    /// of their names; - for standard input; kafka://host/topic
     #[arg(long = "in", value_name = "NAME=URI")]
     pub inputs: Vec<String>,
     /// Where the output goes: a directory
@@ -43,9 +43,10 @@ pub struct RunFlags {
     /// A window takes rows for this long after the watermark has passed its end
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = microseconds, help_heading = "Time")]
     pub allowed_lateness: i64,
-    /// A source partition that is silent for this long holds the watermark no more
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = microseconds, help_heading = "Time")]
-    pub idle_timeout: i64,
+    /// Do not wait for a source partition, or for one of the input NAME, that shows nothing for this long: what it shows
+    /// later may be late [default: files and standard input never; a Kafka partition 1m, while others of its topic show rows]
+    #[arg(long, value_name = "[NAME=]TIME", value_parser = idle_timeout, help_heading = "Time")]
+    pub idle_timeout: Vec<(Option<String>, Duration)>,
     /// Rows further ahead of their arrival are rejected
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds, help_heading = "Time")]
     pub max_future: i64,
@@ -226,13 +227,22 @@ impl RunFlags {
         TimePolicy {
             watermark_delay: self.watermark_delay,
             allowed_lateness: self.allowed_lateness,
-            idle_timeout: self.idle_timeout,
             max_future: self.max_future,
         }
     }
 
     pub fn aside(&self) -> AsideLimits {
         AsideLimits { rejected: self.max_rejected, late: self.max_late }
+    }
+
+    /// When the others do not wait for partitions of an input: as its last `--idle-timeout` says, or else every input's.
+    pub fn idle(&self, input: &str, uri: &str) -> Idle {
+        let of = |name: Option<&str>| self.idle_timeout.iter().rev().find(|(of, _)| of.as_deref() == name);
+        match of(Some(input)).or_else(|| of(None)) {
+            Some((_, timeout)) => Idle::After(*timeout),
+            None if uri.starts_with("kafka://") => Idle::BesideOthers(Duration::from_secs(60)),
+            None => Idle::Never,
+        }
     }
 
     pub fn limits(&self) -> Limits {
@@ -252,6 +262,13 @@ impl RunFlags {
             .find(|given| for_input(given))
             .map(|given| given.split_once('=').map_or(given.as_str(), |pair| pair.1))
     }
+}
+
+/// `5m`, or `plays=5m`.
+fn idle_timeout(text: &str) -> Result<(Option<String>, Duration), String> {
+    let (name, time) = named(text);
+    let micros = u64::try_from(microseconds(time)?).map_err(|e| e.to_string())?;
+    Ok((name.map(str::to_owned), Duration::from_micros(micros)))
 }
 
 /// With next to nothing the engine may wait for ever for memory that nobody will give back.

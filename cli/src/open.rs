@@ -75,6 +75,10 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
     if !streamed && plan.filter.is_none() && plan.select.is_none() {
         return batch(archives).await;
     }
+    let timed = plan.flags.idle_timeout.iter().filter_map(|(name, _)| name.as_ref());
+    if let Some(unknown) = timed.into_iter().find(|name| !plan.inputs.contains_key(*name)) {
+        return Err(Usage(format!("--idle-timeout {unknown}=…: there is no input {unknown}")).into());
+    }
     let (mut feeds, mut schemas) = (Vec::new(), BTreeMap::new());
     for (name, uri) in &plan.inputs {
         let source: Box<dyn Source> = match archives.get(name) {
@@ -95,7 +99,8 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
             (select, filter) => Some(Door::new(&source.schema(), select.as_deref(), filter.as_deref()).await?),
         };
         schemas.insert(name.clone(), door.as_ref().map_or_else(|| source.schema(), Door::schema));
-        feeds.push(Feed { input: name.clone(), time: plan.time.clone(), source, door });
+        let idle = plan.flags.idle(name, uri);
+        feeds.push(Feed { input: name.clone(), time: plan.time.clone(), source, door, idle });
     }
     Ok(Opened::Stream(feeds, schemas))
 }

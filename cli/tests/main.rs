@@ -18,6 +18,7 @@ mod main {
     mod followed;
     mod golden;
     mod hostile;
+    mod idle;
     mod init_state;
     mod kafka;
     mod ledgers;

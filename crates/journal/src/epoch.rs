@@ -72,6 +72,9 @@ pub struct SourceFacts {
     pub watermark_before: Option<i64>,
     /// The watermark after its last row, microseconds UTC.
     pub watermark: Option<i64>,
+    /// What that would be by its own rows, where the job went on without it while it was idle; `i64::MIN` before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<i64>,
     /// It was silent for so long that it holds the job's watermark no more.
     pub idle: bool,
     /// It has no more rows.

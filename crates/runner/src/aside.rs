@@ -16,12 +16,14 @@ use scan::REASON;
 
 use crate::files::write_parquet;
 
-/// A row that is late says so beside its columns.
-pub(crate) fn late(rows: &RecordBatch) -> Result<RecordBatch> {
-    let reason = StringViewArray::from_iter_values(std::iter::repeat_n(
-        "late: older than its partition's watermark",
-        rows.num_rows(),
-    ));
+/// Why a row is late.
+pub(crate) const LATE: &str = "late: older than its partition's watermark";
+/// The same, where its partition alone would not have made it so.
+pub(crate) const OVERSLEPT: &str = "late: older than the watermark that went on while its partition was idle";
+
+/// A row that is late says why beside its columns.
+pub(crate) fn late(rows: &RecordBatch, reason: &str) -> Result<RecordBatch> {
+    let reason = StringViewArray::from_iter_values(std::iter::repeat_n(reason, rows.num_rows()));
     let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
     fields.push(Arc::new(Field::new(REASON, DataType::Utf8View, false)));
     let mut columns = rows.columns().to_vec();

@@ -18,8 +18,6 @@ pub struct TimePolicy {
     pub watermark_delay: i64,
     /// A window takes rows for this long after the watermark has passed its end.
     pub allowed_lateness: i64,
-    /// A source partition that shows nothing for this long, in processing time, stops holding the watermark.
-    pub idle_timeout: i64,
     /// Rows that are further ahead of their arrival are rejected.
     pub max_future: i64,
 }
@@ -29,8 +27,10 @@ pub struct TimePolicy {
 pub(crate) struct Clock {
     /// The largest event time that it has shown.
     newest: Option<i64>,
-    /// What the job's watermark was while this partition was idle: it may not fall behind that again.
+    /// What its watermark was when it began.
     floor: Option<i64>,
+    /// What the job's watermark was while this partition was idle: it may not fall behind that again.
+    slept: Option<i64>,
     pub idle: bool,
     pub finished: bool,
 }
@@ -39,6 +39,8 @@ pub(crate) struct Clock {
 pub(crate) struct Admitted {
     pub on_time: RecordBatch,
     pub late: RecordBatch,
+    /// Late only because the job went on without their partition while it was idle.
+    pub overslept: RecordBatch,
     pub future: RecordBatch,
     /// They say no time.
     pub timeless: RecordBatch,
@@ -52,6 +54,7 @@ pub(crate) struct Admitted {
 enum Verdict {
     OnTime,
     Late,
+    Overslept,
     Future,
     Timeless,
 }
@@ -59,17 +62,27 @@ enum Verdict {
 impl Clock {
     /// A clock that went on from a recorded watermark.
     pub(crate) fn resumed(watermark: Option<i64>, idle: bool, finished: bool) -> Clock {
-        Clock { newest: None, floor: watermark, idle, finished }
+        Clock { newest: None, floor: watermark, slept: None, idle, finished }
+    }
+
+    /// The same, where part of that watermark comes of the time when it was idle, and by its own rows it was `own`.
+    pub(crate) fn overslept(self, own: Option<i64>) -> Clock {
+        Clock { floor: own, slept: self.floor, ..self }
     }
 
     /// No row before this is expected any more; none before the first row.
     pub(crate) fn watermark(&self, delay: i64) -> Option<i64> {
+        self.own(delay).max(self.slept)
+    }
+
+    /// The same by its own rows, as if it had never been idle.
+    pub(crate) fn own(&self, delay: i64) -> Option<i64> {
         self.newest.map(|newest| newest.saturating_sub(delay)).max(self.floor)
     }
 
     /// Keeps up with the job while idle.
     pub(crate) fn follow(&mut self, watermark: Option<i64>) {
-        self.floor = self.floor.max(watermark);
+        self.slept = self.slept.max(watermark);
     }
 
     /// Judges rows in order and moves on with them. `now` stands in where a row does not say when it arrived.
@@ -89,22 +102,25 @@ impl Clock {
             if time > latest(row) {
                 return Verdict::Future;
             }
-            let watermark = self.watermark(policy.watermark_delay);
-            let bound = watermark.map(|watermark| watermark.saturating_sub(policy.allowed_lateness));
+            let (own, slept) = (self.own(policy.watermark_delay), self.slept);
+            let (floor, bound) = (self.floor, own.max(slept));
+            let bound = bound.map(|watermark| watermark.saturating_sub(policy.allowed_lateness));
             if self.newest < Some(time) {
                 (self.newest, newest) = (Some(time), Some(row));
             }
             let Some(bound) = bound.filter(|bound| time < *bound) else { return Verdict::OnTime };
+            let overslept = own.is_none_or(|own| time >= own.saturating_sub(policy.allowed_lateness));
             let delay = bound.saturating_add(policy.watermark_delay).saturating_sub(time);
             if furthest.is_none_or(|furthest| furthest.delay < delay) {
                 let mover = match newest {
-                    _ if self.floor == watermark => Mover::Others,
+                    _ if overslept => Mover::Others,
+                    _ if floor == own => Mover::Before,
                     Some(row) => Mover::Row(row),
                     None => Mover::Earlier,
                 };
                 furthest = Some(Furthest { row, delay, mover });
             }
-            Verdict::Late
+            if overslept { Verdict::Overslept } else { Verdict::Late }
         };
         let verdicts: Vec<Verdict> = times.iter().enumerate().map(&mut judge).collect();
         let of = |wanted: Verdict| {
@@ -116,8 +132,8 @@ impl Clock {
             filter_record_batch(rows, &mask)
         };
         let [on_time, late] = [of(Verdict::OnTime)?, of(Verdict::Late)?];
-        let (future, timeless) = (of(Verdict::Future)?, of(Verdict::Timeless)?);
-        Ok(Admitted { on_time, late, future, timeless, newest, furthest })
+        let [overslept, future, timeless] = [of(Verdict::Overslept)?, of(Verdict::Future)?, of(Verdict::Timeless)?];
+        Ok(Admitted { on_time, late, overslept, future, timeless, newest, furthest })
     }
 }
 
@@ -155,8 +171,7 @@ mod tests {
     use arrow::datatypes::{Field, Schema};
     use std::sync::Arc;
 
-    const POLICY: TimePolicy =
-        TimePolicy { watermark_delay: 10, allowed_lateness: 2, idle_timeout: 0, max_future: 1_000 };
+    const POLICY: TimePolicy = TimePolicy { watermark_delay: 10, allowed_lateness: 2, max_future: 1_000 };
 
     fn rows(times: &[i64]) -> RecordBatch {
         let schema = Schema::new(vec![Field::new("ts", connector::TIME, false)]);
@@ -233,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_job_goes_with_the_slowest_that_is_awake() {
-        let clock = |newest, idle, finished| Clock { newest, floor: None, idle, finished };
+        let clock = |newest, idle, finished| Clock { newest, idle, finished, ..Clock::default() };
         let of = |clocks: &[Clock], before| watermark(clocks.iter(), 10, before, false);
         assert_eq!(of(&[clock(Some(100), false, false), clock(Some(50), false, false)], None), Some(40));
         assert_eq!(of(&[clock(Some(100), false, false), clock(None, false, false)], None), None);
@@ -249,6 +264,18 @@ mod tests {
         let mut clock = Clock { idle: true, ..Clock::default() };
         clock.follow(Some(50));
         let admitted = clock.admit(&rows(&[47, 48]), "ts", &POLICY, 0).unwrap();
-        assert_eq!((times(&admitted.late), times(&admitted.on_time)), (vec![47], vec![48]));
+        assert_eq!((times(&admitted.overslept), times(&admitted.on_time)), (vec![47], vec![48]));
+        assert_eq!(admitted.late.num_rows(), 0, "by its own rows none is");
+        let admitted = clock.admit(&rows(&[100, 47, 87]), "ts", &POLICY, 0).unwrap();
+        assert_eq!((times(&admitted.overslept), times(&admitted.late)), (vec![], vec![47, 87]));
+    }
+
+    #[test]
+    fn a_clock_goes_on_with_what_it_overslept() {
+        let mut clock = Clock::resumed(Some(50), true, false).overslept(Some(20));
+        assert_eq!((clock.watermark(10), clock.own(10)), (Some(50), Some(20)));
+        let admitted = clock.admit(&rows(&[17, 18, 47, 48]), "ts", &POLICY, 0).unwrap();
+        let found = [&admitted.late, &admitted.overslept, &admitted.on_time].map(times);
+        assert_eq!(found, [vec![17], vec![18, 47], vec![48]]);
     }
 }

@@ -15,6 +15,7 @@ use scan::{Door, Passed};
 use crate::aside;
 use crate::excess::Reasons;
 use crate::gate::{Clock, TimePolicy, watermark};
+use crate::idle::{self, Idle, LONG};
 use crate::job::Job;
 use crate::lateness::Lateness;
 use crate::side::SideInput;
@@ -32,6 +33,8 @@ pub struct Feed {
     pub source: Box<dyn Source>,
     /// `--where` and `--select`.
     pub door: Option<Door>,
+    /// When the others do not wait for one of its partitions.
+    pub idle: Idle,
 }
 
 /// One source partition.
@@ -45,6 +48,8 @@ struct Lane {
     /// Since when it has had nothing to give.
     waiting: Option<Instant>,
     lateness: Lateness,
+    /// Whether that was said.
+    said: bool,
 }
 
 /// Rows between two steps.
@@ -73,6 +78,8 @@ pub(crate) struct Intake {
     pub ledger: BTreeMap<String, Ledger>,
     /// Why rows were rejected, in this run.
     pub reasons: Reasons,
+    /// Not yet said.
+    warnings: Vec<String>,
 }
 
 /// What reading once gave.
@@ -103,14 +110,11 @@ impl Intake {
                 let facts = last.and_then(|last| last.sources.get(&format!("{input}/{name}")));
                 let offset = facts.map(|facts| serde_json::from_value::<Offset>(facts.offset.clone()));
                 let offset = offset.transpose().with_context(|| format!("the journal's offset of {input}/{name}"))?;
-                let clock = facts.map_or_else(
-                    || Clock::resumed(watermark, false, false),
-                    |facts| Clock::resumed(facts.watermark, facts.idle, facts.finished),
-                );
+                let clock = facts.map_or_else(|| Clock::resumed(watermark, false, false), resumed);
                 offsets.extend(offset.clone().map(|offset| (name.clone(), offset)));
                 let watermark_before = clock.watermark(policy.watermark_delay);
-                let (waiting, lateness) = (None, Lateness::default());
-                lanes.push(Lane { feed, partition, name, clock, offset, watermark_before, waiting, lateness });
+                let (waiting, said, lateness) = (None, false, Lateness::default());
+                lanes.push(Lane { feed, partition, name, clock, offset, watermark_before, waiting, said, lateness });
             }
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
             if let Some(last) = last {
@@ -118,8 +122,9 @@ impl Intake {
             }
         }
         let goes_on = job.keep_state;
-        let (aside, reasons) = (BTreeMap::new(), Reasons::default());
-        Ok(Intake { feeds, lanes, sides, policy, watermark, goes_on, live: watermark, aside, ledger, reasons })
+        let (aside, reasons, warnings) = (BTreeMap::new(), Reasons::default(), Vec::new());
+        let live = watermark;
+        Ok(Intake { feeds, lanes, sides, policy, watermark, goes_on, live, aside, ledger, reasons, warnings })
     }
 
     /// The job's watermark, microseconds; `i64::MAX` at the end of all input.
@@ -183,10 +188,32 @@ impl Intake {
         Ok(Read::Nothing)
     }
 
-    fn wait(&mut self, lane: usize) {
-        let since = *self.lanes[lane].waiting.get_or_insert_with(Instant::now);
-        let timeout = Duration::from_micros(self.policy.idle_timeout.try_into().unwrap_or(0));
-        self.lanes[lane].clock.idle |= since.elapsed() >= timeout;
+    fn wait(&mut self, at: usize) {
+        let since = *self.lanes[at].waiting.get_or_insert_with(Instant::now);
+        let feed = self.lanes[at].feed;
+        let others = self
+            .lanes
+            .iter()
+            .enumerate()
+            .filter(|(other, lane)| *other != at && lane.feed == feed && !lane.clock.finished);
+        let over = self.feeds[feed].idle.is_over(since, others.map(|(_, lane)| lane.waiting));
+        self.lanes[at].clock.idle |= over;
+        self.say_held(at, since);
+    }
+
+    /// Says once of a partition that is silent for long that it alone holds the watermark.
+    fn say_held(&mut self, at: usize, since: Instant) {
+        let delay = self.policy.watermark_delay;
+        let lane = &self.lanes[at];
+        let own = lane.clock.watermark(delay);
+        let ahead = |lane: &Lane| !lane.clock.finished && lane.clock.watermark(delay) > own;
+        if lane.said || lane.clock.idle || since.elapsed() < LONG || !self.lanes.iter().any(ahead) {
+            return;
+        }
+        let input = &self.feeds[lane.feed].input;
+        let what = idle::holds(&format!("{input}/{}", lane.name), input, since.elapsed().as_secs() / 60);
+        self.warnings.push(what);
+        self.lanes[at].said = true;
     }
 
     fn tick(&mut self) {
@@ -201,7 +228,8 @@ impl Intake {
     async fn admit(&mut self, lane: usize, chunk: Chunk, gathered: &mut Gathered) -> Result<()> {
         let lane = &mut self.lanes[lane];
         let feed = &self.feeds[lane.feed];
-        (lane.waiting, lane.clock.idle, lane.offset) = (None, false, Some(chunk.next));
+        let slept = std::mem::take(&mut lane.clock.idle);
+        (lane.waiting, lane.said, lane.offset) = (None, false, Some(chunk.next));
         let decoded = chunk.rows.num_rows();
         let mut rejected = chunk.rejected;
         let (rows, failed) = match &feed.door {
@@ -216,14 +244,20 @@ impl Intake {
         let admitted = lane.clock.admit(&rows, &feed.time, &self.policy, now_us())?;
         rejected.extend(aside::future(&admitted.future, &feed.time)?);
         rejected.extend(aside::timeless(&admitted.timeless, &feed.time)?);
-        let (late, fed) = (admitted.late.num_rows() as u64, admitted.on_time.num_rows() as u64);
+        let (overslept, fed) = (admitted.overslept.num_rows() as u64, admitted.on_time.num_rows() as u64);
+        let late = admitted.late.num_rows() as u64 + overslept;
         lane.lateness.add(&rows, &feed.time, late, admitted.furthest, admitted.newest)?;
         let ledger = Ledger { read: chunk.read, late, rejected: rejected.len() as u64, filtered, ..Ledger::default() };
         if let Some(sum) = self.ledger.get_mut(&feed.input) {
             sum.add(&ledger);
         }
-        if late > 0 {
-            self.aside.entry(("late", feed.input.clone())).or_default().push(aside::late(&admitted.late)?);
+        let late = [(&admitted.late, aside::LATE), (&admitted.overslept, aside::OVERSLEPT)];
+        for (rows, reason) in late.into_iter().filter(|(rows, _)| rows.num_rows() > 0) {
+            self.aside.entry(("late", feed.input.clone())).or_default().push(aside::late(rows, reason)?);
+        }
+        if slept && overslept > 0 {
+            let name = format!("{}/{}", feed.input, lane.name);
+            self.warnings.push(idle::overslept(&name, &feed.input, overslept));
         }
         if !rejected.is_empty() {
             let rejected = aside::rejected(&rejected)?;
@@ -256,7 +290,8 @@ impl Intake {
 
     /// What the sources have to say.
     pub(crate) fn warnings(&mut self) -> Vec<String> {
-        self.feeds.iter_mut().flat_map(|feed| feed.source.warnings()).collect()
+        let said = self.feeds.iter_mut().flat_map(|feed| feed.source.warnings());
+        said.chain(std::mem::take(&mut self.warnings)).collect()
     }
 
     /// The copies of side inputs that rows are joined with.
@@ -290,10 +325,21 @@ impl Intake {
             let offset = self.feeds[lane.feed].source.place(lane.partition).or_else(|| lane.offset.clone());
             let offset = serde_json::to_value(offset.unwrap_or_default())?;
             let (idle, finished) = (lane.clock.idle, lane.clock.finished);
+            let own = lane.clock.own(delay);
+            let own = (own < watermark).then(|| own.unwrap_or(i64::MIN));
             let name = format!("{}/{}", self.feeds[lane.feed].input, lane.name);
-            facts.insert(name, SourceFacts { offset, watermark_before, watermark, idle, finished });
+            facts.insert(name, SourceFacts { offset, watermark_before, watermark, own, idle, finished });
         }
         Ok(facts)
+    }
+}
+
+/// The clock of a source partition after an epoch.
+fn resumed(facts: &SourceFacts) -> Clock {
+    let clock = Clock::resumed(facts.watermark, facts.idle, facts.finished);
+    match facts.own {
+        Some(own) => clock.overslept(Some(own).filter(|own| *own > i64::MIN)),
+        None => clock,
     }
 }
 

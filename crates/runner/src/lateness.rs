@@ -24,7 +24,9 @@ pub(crate) enum Mover {
     Row(usize),
     /// A row of an earlier chunk.
     Earlier,
-    /// No row of this partition in this run: the run before it, or the others while this one was idle.
+    /// No row of this run: it began with that watermark.
+    Before,
+    /// No row of this partition: the others, while this one was idle.
     Others,
 }
 
@@ -42,8 +44,8 @@ pub(crate) struct Lateness {
 struct Told {
     delay: i64,
     row: String,
-    /// None where no row of this partition had moved the watermark.
-    mover: Option<String>,
+    /// What had moved the watermark.
+    mover: String,
 }
 
 impl Lateness {
@@ -61,9 +63,10 @@ impl Lateness {
             && self.furthest.as_ref().is_none_or(|told| told.delay < delay)
         {
             let mover = match mover {
-                Mover::Row(row) => Some(said(rows, row, time)?),
-                Mover::Earlier => self.newest.clone(),
-                Mover::Others => None,
+                Mover::Row(row) => format!("{}, which", said(rows, row, time)?),
+                Mover::Earlier => format!("{}, which", self.newest.as_deref().unwrap_or("an earlier row")),
+                Mover::Before => "an earlier run".to_owned(),
+                Mover::Others => "the other sources, while it was idle (--idle-timeout),".to_owned(),
             };
             self.furthest = Some(Told { delay, row: said(rows, row, time)?, mover });
         }
@@ -79,13 +82,7 @@ impl Lateness {
         let delay = lanes.iter().filter_map(|(_, lane)| Some(lane.furthest.as_ref()?.delay)).max().unwrap_or(0);
         let most = lanes.iter().filter(|(_, lane)| lane.furthest.is_some()).max_by_key(|(_, lane)| lane.rows);
         let Some((name, Lateness { furthest: Some(Told { row, mover, .. }), .. })) = most else { return String::new() };
-        let why = match mover {
-            Some(mover) => format!("{row} came after {mover}, which had moved the watermark of {name}"),
-            None => format!(
-                "{row} came when the watermark of {name} was beyond it already, moved on by an earlier run, or by the \
-                 other sources while {name} was idle (--idle-timeout)"
-            ),
-        };
+        let why = format!("{row} came after {mover} had moved the watermark of {name}");
         format!("{why}; --watermark-delay {} would have kept them all", lasting(delay))
     }
 }

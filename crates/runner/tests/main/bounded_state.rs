@@ -13,7 +13,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use connector::{Chunk, Offset, Poll, Source, TIME, position_fields};
-use runner::{AsideLimits, Cut, Feed, Job, Most, TimePolicy, stream};
+use runner::{AsideLimits, Cut, Feed, Idle, Job, Most, TimePolicy, stream};
 use scan::{Binding, Limits, Scan, Script};
 
 const MINUTE: i64 = 60_000_000;
@@ -88,12 +88,7 @@ async fn state_does_not_grow_with_the_days() {
         scan: Scan::new(&script, &binding).await.unwrap(),
         out: dir.path().to_owned(),
         config: BTreeMap::new(),
-        time: TimePolicy {
-            watermark_delay: 30 * MINUTE,
-            allowed_lateness: 0,
-            idle_timeout: 3_600_000_000,
-            max_future: 0,
-        },
+        time: TimePolicy { watermark_delay: 30 * MINUTE, allowed_lateness: 0, max_future: 0 },
         limits: Limits { threads: 1, memory: None },
         aside: AsideLimits { rejected: Some(Most::Percent(100.0)), late: None },
         sides: Vec::new(),
@@ -108,6 +103,7 @@ async fn state_does_not_grow_with_the_days() {
         time: "ts".to_owned(),
         source: Box::new(Ticker { at: 0, names: ["tape".to_owned()] }),
         door: None,
+        idle: Idle::Never,
     };
     let cut = Cut {
         rows_max: 2,

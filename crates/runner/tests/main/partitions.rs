@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use connector::Whole;
-use runner::{Cut, Job, SideInput, TimePolicy, load_side, stream};
+use runner::{Cut, Feed, Idle, Job, SideInput, load_side, stream};
 use scan::{Binding, Scan, Script, Side};
 
-use super::player::{DELAY, Event, LATENESS, MINUTE, Player, Tapes, job, schema};
+use super::player::{Event, MINUTE, Player, Tapes, job, schema};
 
 const INGEST: &str = include_str!("../../../../sql/ingest.sql");
 
@@ -54,18 +54,18 @@ async fn a_partition_that_appears_while_a_run_goes_on_is_behind_the_job() {
 /// Until it has been silent for long enough.
 #[tokio::test]
 async fn a_silent_partition_holds_the_watermark() {
-    for (idle_timeout, sealed) in [(3_600_000_000, 0), (0, 4)] {
+    for (idle, sealed) in [(Idle::Never, 0), (Idle::After(Duration::ZERO), 4)] {
         let (dir, tapes) = (tempfile::tempdir().unwrap(), events(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
-        let time = TimePolicy { watermark_delay: DELAY, allowed_lateness: LATENESS, idle_timeout, max_future: 0 };
-        let job = Job { time, ..job("ingest", INGEST, &tapes, dir.path(), &stop).await };
+        let job = job("ingest", INGEST, &tapes, dir.path(), &stop).await;
         let player = Player { ends: false, ..Player::of(&tapes["events"], None) };
         let steps = AtomicUsize::new(20);
-        let report = stream(&job, vec![player.feed("events")], CUT, |_| {
+        let feed = Feed { idle, ..player.feed("events") };
+        let report = stream(&job, vec![feed], CUT, |_| {
             stop.store(steps.fetch_sub(1, Ordering::Relaxed) == 1, Ordering::Relaxed);
         });
         let report = report.await.unwrap();
-        assert_eq!((report.ledger["events"].accepted, report.sealed.len()), (6, sealed), "{idle_timeout} µs");
+        assert_eq!((report.ledger["events"].accepted, report.sealed.len()), (6, sealed), "{idle:?}");
     }
 }
 

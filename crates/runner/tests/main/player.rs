@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use connector::{Chunk, Offset, Poll, Source, TIME, position_fields};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use runner::{AsideLimits, Feed, Job, Most, TimePolicy};
+use runner::{AsideLimits, Feed, Idle, Job, Most, TimePolicy};
 use scan::{Binding, Limits, Literal, Scan, Script};
 
 pub const MINUTE: i64 = 60_000_000;
@@ -59,7 +59,7 @@ impl Player {
     }
 
     pub fn feed(self, input: &str) -> Feed {
-        Feed { input: input.to_owned(), time: "ts".to_owned(), source: Box::new(self), door: None }
+        Feed { input: input.to_owned(), time: "ts".to_owned(), source: Box::new(self), door: None, idle: Idle::Never }
     }
 }
 
@@ -128,12 +128,7 @@ pub async fn job(command: &str, sql: &str, tapes: &Tapes, out: &Path, stop: &Arc
         out: out.to_owned(),
         config: BTreeMap::new(),
         // A partition that waits for a moment is not idle: that would depend on the clock.
-        time: TimePolicy {
-            watermark_delay: DELAY,
-            allowed_lateness: LATENESS,
-            idle_timeout: 3_600_000_000,
-            max_future: 0,
-        },
+        time: TimePolicy { watermark_delay: DELAY, allowed_lateness: LATENESS, max_future: 0 },
         limits: Limits { threads: 1, memory: None },
         aside: AsideLimits { rejected: Some(Most::Percent(100.0)), late: None },
         sides: Vec::new(),
