@@ -146,7 +146,7 @@ async fn kafka(plan: &Plan, name: &str, uri: &str) -> Result<KafkaSource> {
         Some(Format::Parquet) => return Err(Usage("--format parquet is for files".to_owned()).into()),
     };
     let time = raw_time(plan, &schema);
-    let decoder = || Decoder::new(format, &schema, &time);
+    let decoder = move || Decoder::new(format, &schema, &time);
     KafkaSource::open(KafkaTopic::parse(uri)?, &plan.flags.kafka.settings()?, plan.flags.follow, decoder).await
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -17,6 +18,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::decode::Decoder;
 use crate::fault::{Fault, SourceError};
 use crate::kafka::{self, KafkaSettings, KafkaTopic, READING, Reports};
+use crate::kafka_record;
 use crate::source::{Offset, Poll, Source};
 
 /// At most so much of each partition is held before it is asked for, and a fetch more. librdkafka's own answer to a
@@ -34,6 +36,9 @@ const CHUNK_BYTES: usize = 64 << 20;
 /// A request about one partition, before the broker counts as gone.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// A topic that is followed is looked at for new partitions this often.
+const COUNT_EVERY: Duration = Duration::from_secs(3);
+
 /// Tries, of 3 to 9 s each, to reach any broker again before a run gives up.
 const OUTAGE_TRIES: u32 = 6;
 
@@ -45,6 +50,15 @@ pub struct KafkaSource {
     schema: SchemaRef,
     consumer: Arc<BaseConsumer<Reports>>,
     outage: Option<Outage>,
+    config: ClientConfig,
+    follow: bool,
+    /// Makes the decoder of a partition.
+    decoder: Box<dyn Fn() -> Result<Decoder> + Send>,
+    /// When the partitions were counted last, and whether they are being counted.
+    counted: Instant,
+    counting: Option<JoinHandle<Result<i32, SourceError>>>,
+    /// Not yet told.
+    warnings: Vec<String>,
 }
 
 /// One partition.
@@ -57,6 +71,8 @@ struct Lane {
     /// `None` until [`Source::seek`].
     queue: Option<PartitionQueue<Reports>>,
     next: u64,
+    /// The last message before that.
+    record: Option<String>,
     finished: bool,
 }
 
@@ -68,7 +84,8 @@ struct Outage {
 
 impl KafkaSource {
     /// Opens a topic. Bounded, unless it is to `follow`, by what the topic holds now; messages that come later are
-    /// another run's. `decoder` makes one for each partition. Needs a tokio runtime.
+    /// another run's. `decoder` makes one for each partition, and for those that a topic which is followed gets later.
+    /// Needs a tokio runtime.
     ///
     /// # Errors
     /// [`SourceError`]: no such topic, no broker answers (after 3 to 9 s), or it refuses us.
@@ -76,7 +93,7 @@ impl KafkaSource {
         topic: KafkaTopic,
         settings: &KafkaSettings,
         follow: bool,
-        decoder: impl Fn() -> Result<Decoder>,
+        decoder: impl Fn() -> Result<Decoder> + Send + 'static,
     ) -> Result<Self> {
         let config = settings.config(&topic, &PREFETCH, &READING);
         let consumer = config.create_with_context(Reports::default());
@@ -84,14 +101,13 @@ impl KafkaSource {
         let consumer = Arc::new(consumer);
         let (asked, of) = (consumer.clone(), topic.clone());
         let held = spawn_blocking(move || held(&asked, &of)).await??;
-        let lane = |(partition, held)| {
-            let (decoder, queue, next, finished) = (decoder()?, None, 0, false);
-            Ok(Lane { partition, held, bounded: !follow, decoder, queue, next, finished })
-        };
+        let lane = |(partition, held)| Ok(Lane::new(partition, held, !follow, decoder()?));
         let lanes = (0..).zip(held).map(lane).collect::<Result<Vec<_>>>()?;
         let schema = lanes.first().with_context(|| format!("{topic} has no partitions"))?.decoder.schema();
         let names = lanes.iter().map(|lane| format!("{}-{}", topic.name, lane.partition)).collect();
-        Ok(Self { topic, names, lanes, schema, consumer, outage: None })
+        let (decoder, counted, warnings) = (Box::new(decoder), Instant::now(), Vec::new());
+        let (outage, counting) = (None, None);
+        Ok(Self { topic, names, lanes, schema, consumer, outage, config, follow, decoder, counted, counting, warnings })
     }
 
     /// Lets the client say what happened, and decides whether to go on.
@@ -120,6 +136,57 @@ impl KafkaSource {
         let asked = spawn_blocking(move || kafka::partitions(consumer.client(), &topic, || ()));
         self.outage = Some(Outage { tries, asked });
         Ok(())
+    }
+
+    /// Looks now and then whether the topic has more partitions, and begins to read them.
+    async fn count(&mut self) -> Result<()> {
+        match &mut self.counting {
+            None if !self.follow || self.counted.elapsed() < COUNT_EVERY => {}
+            None => {
+                let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
+                self.counting = Some(spawn_blocking(move || kafka::partitions(consumer.client(), &topic, || ())));
+            }
+            Some(counting) if !counting.is_finished() => {}
+            Some(counting) => {
+                // A broker that does not answer is an outage, which is looked at elsewhere.
+                let there = counting.await?.unwrap_or(0);
+                (self.counting, self.counted) = (None, Instant::now());
+                for partition in self.lanes.len() as i32..there {
+                    self.begin(partition)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to read a partition that the topic did not have, from its first message.
+    fn begin(&mut self, partition: i32) -> Result<()> {
+        let mut lane = Lane::new(partition, (0, 0), false, (self.decoder)()?);
+        let queue = self.consumer.split_partition_queue(&self.topic.name, partition);
+        let name = format!("{}-{partition}", self.topic.name);
+        lane.queue = Some(queue.with_context(|| format!("no queue for {name}"))?);
+        let mut more = TopicPartitionList::new();
+        more.add_partition_offset(&self.topic.name, partition, Start::Beginning)?;
+        self.consumer.incremental_assign(&more).with_context(|| format!("read {name}"))?;
+        self.warnings.push(format!("{name} is a new partition, and is read from its beginning"));
+        self.names.push(name);
+        self.lanes.push(lane);
+        Ok(())
+    }
+
+    /// That the messages which were read last are still there; what retention has deleted cannot be compared.
+    async fn compare(&mut self, offsets: &BTreeMap<String, Offset>) -> Result<()> {
+        let record = |(lane, name): (&Lane, &String)| {
+            let record = offsets.get(name)?.record.clone()?;
+            let there = kafka_record::offset(&record).is_some_and(|at| (lane.held.0..lane.held.1).contains(&at));
+            there.then_some((lane.partition, record))
+        };
+        let records: BTreeMap<i32, String> = self.lanes.iter().zip(&self.names).filter_map(record).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let (config, topic) = (self.config.clone(), self.topic.clone());
+        Ok(spawn_blocking(move || kafka_record::compare(&config, &topic, &records)).await??)
     }
 
     /// Why this partition cannot be read on.
@@ -158,6 +225,7 @@ impl Source for KafkaSource {
             ))
             .into());
         }
+        self.compare(offsets).await?;
         let mut assignment = TopicPartitionList::with_capacity(self.lanes.len());
         for (lane, name) in self.lanes.iter_mut().zip(&self.names) {
             let recorded = offsets.get(name).map(|offset| offset.position);
@@ -167,6 +235,7 @@ impl Source for KafkaSource {
             let start = recorded.map(i64::try_from).transpose()?.map_or(Start::Beginning, Start::Offset);
             assignment.add_partition_offset(&self.topic.name, lane.partition, start)?;
             lane.next = recorded.unwrap_or(lane.held.0);
+            lane.record = offsets.get(name).and_then(|offset| offset.record.clone());
             lane.finished = lane.bounded && lane.next >= lane.held.1;
             // Before the assignment: with it the first messages would go to the common queue.
             let queue = self.consumer.split_partition_queue(&self.topic.name, lane.partition);
@@ -177,6 +246,7 @@ impl Source for KafkaSource {
 
     async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll> {
         self.listen().await?;
+        self.count().await?;
         let reports = self.consumer.client().context();
         let lane = self.lanes.get_mut(partition).context("no such source partition")?;
         ensure!(lane.queue.is_some(), "{}: seek before the first read", self.topic);
@@ -185,14 +255,23 @@ impl Source for KafkaSource {
             Err(error) => Err(self.failed(&self.lanes[partition], &error)),
         }
     }
+
+    fn warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
 }
 
 impl Lane {
+    fn new(partition: i32, held: (u64, u64), bounded: bool, decoder: Decoder) -> Self {
+        Self { partition, held, bounded, decoder, queue: None, next: 0, record: None, finished: false }
+    }
+
     /// Decodes what has come.
     fn fill(&mut self, rows_max: usize, reports: &Reports) -> Result<(), KafkaError> {
         let Self { queue, decoder, held: (_, end), .. } = self;
         let Some(queue) = queue else { return Ok(()) };
         let mut bytes = 0;
+        let mut last = None;
         while !self.finished && decoder.read() < rows_max as u64 && bytes < CHUNK_BYTES {
             match queue.poll(Duration::ZERO) {
                 None => break,
@@ -206,6 +285,7 @@ impl Lane {
                     bytes += message.payload_len();
                     self.next = offset(&message) + 1;
                     self.finished = self.bounded && self.next >= *end;
+                    last = Some(message);
                 }
                 // A replica that is behind has an end of its own, which is not ours yet.
                 Some(Err(KafkaError::PartitionEOF(_))) => {
@@ -215,13 +295,17 @@ impl Lane {
                 Some(Err(error)) => return Err(error),
             }
         }
+        if let Some(message) = last {
+            self.record = Some(kafka_record::record(&message));
+        }
         Ok(())
     }
 
     /// The rows decoded so far, or why there are none.
     fn poll(&mut self, topic: &str) -> Result<Poll> {
         if self.decoder.read() > 0 {
-            let next = Offset { position: self.next, row: self.next, ..Offset::default() };
+            let record = self.record.clone();
+            let next = Offset { position: self.next, row: self.next, record, ..Offset::default() };
             return Ok(Poll::Chunk(self.decoder.finish(topic, self.partition, next)?));
         }
         Ok(if self.finished { Poll::Finished } else { Poll::Waiting })

@@ -13,6 +13,7 @@ mod infer;
 mod input;
 mod json;
 mod kafka;
+mod kafka_record;
 mod kafka_source;
 mod kafka_writer;
 mod known;

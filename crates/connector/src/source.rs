@@ -23,6 +23,9 @@ pub struct Offset {
     /// How far each file was read, by name; empty where one place says it all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, FileMark>,
+    /// The last Kafka message before the position, by its offset and a hash of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
 }
 
 /// A row that could not become columns, kept whole.

@@ -52,6 +52,14 @@ struct Lane {
     said: bool,
 }
 
+impl Lane {
+    fn new(feed: usize, partition: usize, name: String, clock: Clock, delay: i64) -> Lane {
+        let watermark_before = clock.watermark(delay);
+        let (offset, waiting, said, lateness) = (None, None, false, Lateness::default());
+        Lane { feed, partition, name, clock, offset, watermark_before, waiting, said, lateness }
+    }
+}
+
 /// Rows between two steps.
 #[derive(Default)]
 pub(crate) struct Gathered {
@@ -112,9 +120,8 @@ impl Intake {
                 let offset = offset.transpose().with_context(|| format!("the journal's offset of {input}/{name}"))?;
                 let clock = facts.map_or_else(|| Clock::resumed(watermark, false, false), resumed);
                 offsets.extend(offset.clone().map(|offset| (name.clone(), offset)));
-                let watermark_before = clock.watermark(policy.watermark_delay);
-                let (waiting, said, lateness) = (None, false, Lateness::default());
-                lanes.push(Lane { feed, partition, name, clock, offset, watermark_before, waiting, said, lateness });
+                let lane = Lane::new(feed, partition, name, clock, policy.watermark_delay);
+                lanes.push(Lane { offset, ..lane });
             }
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
             if let Some(last) = last {
@@ -160,8 +167,20 @@ impl Intake {
         Ok(None)
     }
 
+    /// Source partitions that have come since hold the watermark from where it is.
+    fn add_lanes(&mut self) {
+        for (feed, Feed { source, .. }) in self.feeds.iter().enumerate() {
+            let known = self.lanes.iter().filter(|lane| lane.feed == feed).count();
+            for (partition, name) in source.partitions().iter().enumerate().skip(known) {
+                let clock = Clock::resumed(self.watermark, false, false);
+                self.lanes.push(Lane::new(feed, partition, name.clone(), clock, self.policy.watermark_delay));
+            }
+        }
+    }
+
     /// Reads one chunk of at most `rows_max` rows from the partition that is furthest behind and has something to give.
     pub(crate) async fn read(&mut self, gathered: &mut Gathered, rows_max: usize) -> Result<Read> {
+        self.add_lanes();
         let mut order: Vec<usize> = (0..self.lanes.len()).filter(|lane| !self.lanes[*lane].clock.finished).collect();
         if order.is_empty() {
             return Ok(Read::End);

@@ -11,7 +11,7 @@ use connector::{
     Chunk, Decoder, KafkaMessage, KafkaSettings, KafkaSource, KafkaTopic, KafkaTopicWriter, Offset, Poll, Source,
     SourceError, TIME, TextFormat,
 };
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -105,7 +105,7 @@ fn event(id: usize) -> String {
 
 async fn open(topic: &KafkaTopic, follow: bool) -> anyhow::Result<KafkaSource> {
     let schema = Schema::new(vec![Field::new("event_id", DataType::Int64, false), Field::new("ts", TIME, false)]);
-    let decoder = || Decoder::new(TextFormat::Json, &schema, "ts");
+    let decoder = move || Decoder::new(TextFormat::Json, &schema, "ts");
     KafkaSource::open(topic.clone(), &KafkaSettings::default(), follow, decoder).await
 }
 
@@ -197,7 +197,7 @@ async fn rows_carry_their_position() {
     assert_eq!(column("_partition").as_primitive::<arrow::datatypes::Int32Type>().values(), &[1, 1, 1]);
     assert_eq!(column("_offset").as_primitive::<Int64Type>().values(), &[0, 1, 2]);
     assert_eq!(column("_arrived_at").as_primitive::<TimestampMicrosecondType>().values(), &[1_700_000; 3]);
-    assert_eq!(chunk.next, Offset { position: 3, row: 3, ..Offset::default() });
+    assert_eq!((chunk.next.position, chunk.next.row), (3, 3));
 }
 
 #[tokio::test]
@@ -326,6 +326,75 @@ async fn partitions_may_be_added_but_not_vanish() {
     writer.send(message).unwrap();
     writer.flush().unwrap();
     assert_eq!(drained(&topic, &topic.offsets(&[(0, 2)])).await, [vec![2, 3], vec![7]]);
+}
+
+/// A topic of the same name and with as many messages or more, but not the one that was read.
+#[tokio::test]
+async fn a_topic_that_was_made_anew_is_named() {
+    let Some(mut topic) = Topic::new(2).await else { return };
+    topic.write(0, 0..4);
+    topic.write(1, 10..12);
+    let mut source = topic.open(false).await.unwrap();
+    source.seek(&Offsets::new()).await.unwrap();
+    let at: Offsets =
+        [(topic.name(0), gather(&mut source, 0, 3).await.next), (topic.name(1), gather(&mut source, 1, 2).await.next)]
+            .into();
+    assert_eq!(drained(&topic, &at).await, [vec![3], vec![]], "the same topic");
+    topic.admin().delete_topics(&[&topic.topic.name], &AdminOptions::new()).await.unwrap();
+    let again = loop {
+        // The broker may still be at deleting it.
+        let again = topic
+            .admin()
+            .create_topics(&[NewTopic::new(&topic.topic.name, 2, TopicReplication::Fixed(1))], &AdminOptions::new())
+            .await;
+        if again.unwrap()[0].is_ok() {
+            break KafkaTopicWriter::open(topic.topic.clone(), &KafkaSettings::default(), 2).await.unwrap();
+        }
+        tokio::time::sleep(POLLING).await;
+    };
+    let mut new = Topic { topic: topic.topic, writer: again };
+    new.write(0, 100..110);
+    new.write(1, 200..210);
+    let error = new.open(true).await.unwrap().seek(&at).await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(matches!(class(&error), SourceError::BadData(_)), "{text}");
+    for part in [new.topic.name.as_str(), "partition", "holds another message there now", "made anew", "--out"] {
+        assert!(text.contains(part), "{text}: no {part}");
+    }
+    new.forget(0, 5).await;
+    new.forget(1, 5).await;
+    let gone = new.open(false).await.unwrap().seek(&at).await.unwrap_err();
+    assert!(format!("{gone:#}").contains("rows not read yet were deleted"), "{gone:#}");
+}
+
+#[tokio::test]
+async fn a_partition_that_is_added_is_read_while_following() {
+    let Some(mut topic) = Topic::new(1).await else { return };
+    topic.write(0, 0..2);
+    let mut source = topic.open(true).await.unwrap();
+    source.seek(&Offsets::new()).await.unwrap();
+    assert_eq!(ids(&gather(&mut source, 0, 2).await.rows), [0, 1]);
+    let more = NewPartitions::new(&topic.topic.name, 2);
+    topic.admin().create_partitions(&[more], &AdminOptions::new()).await.unwrap();
+    topic.writer = KafkaTopicWriter::open(topic.topic.clone(), &KafkaSettings::default(), 9).await.unwrap();
+    topic.write(1, 7..9);
+    topic.write(0, 2..3);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut old = vec![];
+    while source.partitions().len() < 2 {
+        assert!(Instant::now() < deadline, "not found");
+        match source.read(0, 100).await.unwrap() {
+            Poll::Chunk(chunk) => old.extend(ids(&chunk.rows)),
+            _ => tokio::time::sleep(POLLING).await,
+        }
+    }
+    assert_eq!(ids(&gather(&mut source, 1, 2).await.rows), [7, 8]);
+    topic.write(0, 3..4);
+    while old.len() < 2 {
+        old.extend(ids(&gather(&mut source, 0, 1).await.rows));
+    }
+    assert_eq!(old, [2, 3], "and the others go on");
+    assert!(source.warnings()[0].contains("-1 is a new partition"));
 }
 
 #[tokio::test]

@@ -1,0 +1,82 @@
+//! The last message that was read of a Kafka partition, by which a later run knows the topic again: one that was deleted
+//! and made anew has other messages at the same offsets. (rdkafka does not hand out the topic's own id.)
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset as Start, TopicPartitionList};
+
+use crate::fault::SourceError;
+use crate::kafka::{KafkaTopic, Reports};
+use crate::sum::RowSum;
+
+/// How long a broker may take to hand out one message of each partition.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A message by its offset and a hash of its key, value and time: `41:5f…`.
+pub(crate) fn record(message: &BorrowedMessage<'_>) -> String {
+    let mut sum = RowSum::default();
+    for part in [message.key(), message.payload()] {
+        sum.add(if part.is_some() { b"+" } else { b"-" });
+        sum.add(part.unwrap_or_default());
+    }
+    sum.add(&message.timestamp().to_millis().unwrap_or(-1).to_le_bytes());
+    format!("{}:{:032x}", message.offset(), sum.0)
+}
+
+/// The offset of a record.
+pub(crate) fn offset(record: &str) -> Option<u64> {
+    record.split_once(':')?.0.parse().ok()
+}
+
+/// Compares the records of partitions with what stands at their offsets now. Blocks.
+///
+/// # Errors
+/// [`SourceError::BadData`]: another message is there, or none. [`SourceError::Unavailable`]: no answer.
+pub(crate) fn compare(
+    config: &ClientConfig,
+    topic: &KafkaTopic,
+    records: &BTreeMap<i32, String>,
+) -> Result<(), SourceError> {
+    let failed = |e: KafkaError| SourceError::Unavailable(format!("{topic}: {e}"));
+    let mut starts = TopicPartitionList::new();
+    for (partition, record) in records {
+        let start = offset(record).and_then(|offset| i64::try_from(offset).ok()).unwrap_or_default();
+        starts.add_partition_offset(&topic.name, *partition, Start::Offset(start)).map_err(failed)?;
+    }
+    let consumer: BaseConsumer<Reports> = config.create_with_context(Reports::default()).map_err(failed)?;
+    consumer.assign(&starts).map_err(failed)?;
+    let (begun, mut left) = (Instant::now(), records.clone());
+    while !left.is_empty() {
+        let (partition, found) = match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => (message.partition(), Some(record(&message))),
+            Some(Err(KafkaError::PartitionEOF(partition))) => (partition, None),
+            Some(Err(e)) => return Err(failed(e)),
+            None if begun.elapsed() < ANSWER => continue,
+            None => return Err(SourceError::Unavailable(format!("{topic}: no message within {ANSWER:?}"))),
+        };
+        // More messages of a partition come before the others have answered.
+        if let Some(expected) = left.remove(&partition)
+            && found.as_ref() != Some(&expected)
+        {
+            return Err(other(topic, partition, &expected, found.as_deref()));
+        }
+    }
+    Ok(())
+}
+
+fn other(topic: &KafkaTopic, partition: i32, expected: &str, found: Option<&str>) -> SourceError {
+    let at = offset(expected).unwrap_or_default();
+    let what = match found.and_then(offset) {
+        Some(found) if found == at => "holds another message there now",
+        _ => "has no message there any more",
+    };
+    SourceError::BadData(format!(
+        "{topic} partition {partition} was read up to offset {at}, and {what}: the topic was made anew, or compacted. What \
+         was read is not lost; to go on with what is there, start anew with another --out"
+    ))
+}
