@@ -6,6 +6,7 @@ mod print;
 mod aggregate;
 mod allocator;
 mod attribute;
+mod distribution;
 mod dry_run;
 mod exit;
 mod explain_play;

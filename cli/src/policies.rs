@@ -15,6 +15,7 @@ use report::{Estimator, Logged, PolicyEstimates, policy_page};
 use scan::{Door, Passed};
 use serde_json::json;
 
+use crate::distribution::Sums;
 use crate::report_file::ReportFile;
 
 /// Target policies, and where what is said of them goes.
@@ -67,6 +68,7 @@ impl Policies {
         }
         let schema = schema_of(&root, &files).await?;
         let doors = self.doors(&schema).await?;
+        let mut sums = vec![Sums::default(); doors.len()];
         for file in &files {
             let mut pieces = read(&root, file).await?;
             while let Some(rows) = pieces.try_next().await? {
@@ -76,10 +78,16 @@ impl Policies {
                         return Err(self.refused(policy, &rows, *row, why));
                     }
                     self.add(&mut estimator, policy, &rows, &probabilities)?;
+                    sums[policy].add(&self.policies[policy].1, door, &rows).await?;
                 }
             }
         }
-        Ok(estimator.estimates())
+        let mut estimates = estimator.estimates();
+        for (of, sums) in estimates.iter_mut().zip(&sums) {
+            // What is known of every tuple comes before what is estimated from all.
+            of.doubts.splice(..0, sums.doubt(&of.policy));
+        }
+        Ok(estimates)
     }
 
     /// Of a tuple for which a policy gives no probability.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Ledger;
-use report::{PolicyEstimates, count, policy_doubts, policy_table};
+use report::{PolicyEstimates, count, policy_table};
 use runner::{Progress, Report, Wanting};
 
 use crate::flags::{ProgressKind, ShowFlags};
@@ -166,7 +166,7 @@ fn estimated(policy: &PolicyEstimates) -> String {
     let of = policy_table(policy);
     let line = |cells: Vec<String>| cells.into_iter().map(|cell| cell.replace('\n', " ")).collect();
     let table = Table { rows: std::iter::once(of.columns).chain(of.rows.into_iter().map(line)).collect() };
-    let doubts: String = policy_doubts(policy).iter().map(|doubt| format!("  {doubt}\n")).collect();
+    let doubts: String = policy.doubts.iter().map(|doubt| format!("  {doubt}\n")).collect();
     format!("policy {}\n{table}{doubts}", of.title)
 }
 

@@ -94,6 +94,28 @@ fn a_report_that_failed_is_made_by_the_next_run() {
     assert!(dir.read("page.html").contains("half"));
 }
 
+/// Of a policy whose action sets are known each tuple is asked.
+#[test]
+fn the_probabilities_over_an_action_set_are_summed() {
+    let dir = events();
+    for (policy, named) in [
+        ("half=0.5", None),
+        (
+            "third=1.0/3",
+            Some(
+                "third is no distribution: over the action sets of 1 of 1 tuples its probabilities do not sum to 1, at the first to 0.6667",
+            ),
+        ),
+        ("first=case(action)when(1)then(1.0)else(0.0)end", None),
+        ("all=case(action)when(1)then(1.0)else(0.5)end", Some("at the first to 1.5")),
+        ("logged=propensity", None),
+    ] {
+        let ran = dir.ok(&format!("{BATCH} --policy {policy} --out tuples"));
+        assert_eq!(ran.err.contains("do not sum to 1"), named.is_some(), "{policy}: {}", ran.err);
+        assert!(named.is_none_or(|named| ran.err.contains(named)), "{policy}: {}", ran.err);
+    }
+}
+
 /// Ten thousand impressions of two titles, of which one is shown four times as often and played by all.
 #[test]
 fn a_policy_that_is_no_distribution_is_named_and_replay_of_the_log_explained() {

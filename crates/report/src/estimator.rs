@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
+use crate::doubts::doubts;
 use crate::moments::{Estimate, Moments, is_summable};
 
 /// A logged action, as a target policy sees it.
@@ -48,6 +49,9 @@ pub struct PolicyEstimates {
     pub overall: Estimates,
     /// Numbered slots first, by number; then others by name.
     pub slots: Vec<SlotEstimates>,
+    /// What to doubt of them, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
 }
 
 /// Of a policy in a slot.
@@ -147,7 +151,8 @@ fn policy_estimates(policy: &str, gathered: &BTreeMap<String, Box<Gathered>>) ->
         .map(|(slot, gathered)| SlotEstimates { slot: slot.clone(), estimates: gathered.estimates() })
         .collect();
     slots.sort_by_key(|of| of.slot.parse::<u64>().unwrap_or(u64::MAX));
-    PolicyEstimates { policy: policy.to_owned(), overall: overall.estimates(), slots }
+    let overall = overall.estimates();
+    PolicyEstimates { policy: policy.to_owned(), doubts: doubts(policy, &overall), overall, slots }
 }
 
 /// Of the rows of a policy in a slot.

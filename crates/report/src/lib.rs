@@ -8,6 +8,7 @@
 mod axis;
 mod bars;
 mod chart;
+mod doubts;
 mod estimator;
 mod exact_sum;
 mod intervals;
@@ -23,5 +24,5 @@ pub use intervals::{Interval, Intervals, IntervalsRow, Panel};
 pub use moments::Estimate;
 pub use number::{count, number};
 pub use page::{Page, Section, Table};
-pub use policy_page::{policy_doubts, policy_page, policy_table};
+pub use policy_page::{policy_page, policy_table};
 pub use sample_page::{SampledRule, SampledStratum, sample_page};

@@ -65,7 +65,7 @@ pub fn policy_page(title: &str, policies: &[PolicyEstimates]) -> Page {
     sections.push(Section::Heading("Tables".to_owned()));
     for of in policies {
         sections.push(Section::Table(policy_table(of)));
-        sections.extend(policy_doubts(of).into_iter().map(Section::Text));
+        sections.extend(of.doubts.iter().cloned().map(Section::Text));
     }
     sections.push(Section::Heading("What the estimates mean".to_owned()));
     sections.push(Section::Terms(terms.into()));
@@ -141,46 +141,13 @@ pub fn policy_table(of: &PolicyEstimates) -> Table {
     }
 }
 
-/// Standard errors by which a mean weight differs from 1 before it counts as another number: with fewer, of many honest
-/// policies some would be named.
-const SURE: f64 = 4.0;
-
-/// What to doubt of the estimates of a policy: that it is a distribution, and that its replay means what it seems to.
-pub fn policy_doubts(of: &PolicyEstimates) -> Vec<String> {
-    let apart = |a: Estimate, b: f64, errors: f64| {
-        a.standard_error.is_some_and(|error| (a.value - b).abs() > errors * error + 1e-6)
-    };
-    let mut doubts = Vec::new();
-    if let Some(weight) = of.overall.weight.filter(|weight| apart(*weight, 1.0, SURE)) {
-        let sum = estimate_cell(Some(weight)).replace('\n', " ");
-        let much = if weight.value > 1.0 { "high" } else { "low" };
-        doubts.push(format!(
-            "{} is no distribution over what could be logged: its probabilities sum to {sum} and not to 1, or the \
-             propensities are wrong. Its IPS is by that factor too {much}; its SNIPS is that of probabilities in the same \
-             proportion which sum to 1.",
-            of.policy
-        ));
-    }
-    if let (Some(replay), Some(rate)) = (of.overall.replay, of.overall.take_rate)
-        && of.overall.as_logged
-        && (replay.value - rate.value).abs() > 1e-9
-    {
-        doubts.push(format!(
-            "The replay of {} is not its take rate, for likelier choices count more in it: replay is right only where \
-             logging was uniformly random.",
-            of.policy
-        ));
-    }
-    doubts
-}
-
 fn cells(slot: &str, of: &Estimates) -> Vec<String> {
     let estimates = [of.take_rate, of.replay, of.ips, of.snips].map(estimate_cell);
     let sizes = [slot.to_owned(), count(of.rows), count(of.matched), number(of.effective_sample_size)];
     sizes.into_iter().chain(estimates).collect()
 }
 
-fn estimate_cell(estimate: Option<Estimate>) -> String {
+pub(crate) fn estimate_cell(estimate: Option<Estimate>) -> String {
     match estimate {
         Some(Estimate { value, standard_error: Some(error), low: Some(low), high: Some(high) }) if error > 0.0 => {
             let [value, low, high] = [value, low, high].map(|number| as_exact_as(error, number));

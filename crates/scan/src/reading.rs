@@ -30,3 +30,31 @@ impl Reading {
         plan.children().into_iter().for_each(|child| self.watch(child));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::dataframe::DataFrameWriteOptions;
+    use datafusion::physical_plan::collect;
+    use datafusion::prelude::{ParquetReadOptions, SessionContext};
+
+    #[tokio::test]
+    async fn rows_count_while_they_are_read_and_once_for_each_file() {
+        let dir = std::env::temp_dir().join(format!("rescan-reading-{}", std::process::id()));
+        let (a, b) = (format!("{}/a.parquet", dir.display()), format!("{}/b.parquet", dir.display()));
+        let context = SessionContext::new();
+        for (path, rows) in [(&a, 1_000), (&b, 50)] {
+            let table = context.sql(&format!("select * from generate_series(1, {rows})")).await.unwrap();
+            table.write_parquet(path, DataFrameWriteOptions::new().with_single_file_output(true), None).await.unwrap();
+        }
+        let reading = Reading::default();
+        for (path, rows) in [(&a, 1_000), (&a, 1_000), (&b, 1_050)] {
+            let table = context.read_parquet(path, ParquetReadOptions::default()).await.unwrap();
+            let (context, plan) = (Arc::new(table.task_ctx()), table.create_physical_plan().await.unwrap());
+            reading.watch(&plan);
+            collect(plan, context).await.unwrap();
+            assert_eq!(reading.rows(), rows, "{path}");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

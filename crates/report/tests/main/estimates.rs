@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use report::{Estimate, Estimator, Logged, policy_doubts};
+use report::{Estimate, Estimator, Logged};
 
 fn row(slot: &str, propensity: f64, probability: f64, reward: f64) -> Logged<'_> {
     Logged { policy: 0, slot, propensity, probability, reward }
@@ -162,14 +162,14 @@ fn the_mean_weight_is_what_the_probabilities_sum_to() {
     for (first, second) in [(0.8, 0.2), (0.5, 0.5), (1.0, 0.0)] {
         let of = rows(first, second);
         assert!((of.overall.weight.unwrap().value - 1.0).abs() < 1e-12);
-        let named = policy_doubts(&of).iter().any(|doubt| doubt.contains("no distribution"));
+        let named = of.doubts.iter().any(|doubt| doubt.contains("no distribution"));
         assert!(!named, "{first} {second}");
     }
     let twice = rows(1.0, 1.0);
     assert!((twice.overall.weight.unwrap().value - 2.0).abs() < 1e-12);
-    let doubts = policy_doubts(&twice);
+    let doubts = &twice.doubts;
     assert!(doubts[0].contains("one is no distribution") && doubts[0].contains("too high"), "{doubts:?}");
-    let half = policy_doubts(&rows(0.25, 0.25));
+    let half = rows(0.25, 0.25).doubts;
     assert!(half[0].contains("too low"), "{half:?}");
     // The two differ by just what is said.
     assert!((twice.overall.ips.unwrap().value - 2.0 * twice.overall.snips.unwrap().value).abs() < 1e-12);
@@ -179,7 +179,7 @@ fn the_mean_weight_is_what_the_probabilities_sum_to() {
 fn replay_of_what_was_logged_is_doubted_where_it_is_not_the_take_rate() {
     let logged = |propensities: [f64; 2]| {
         let rows = propensities.map(|p| row("1", p, p, if p > 0.5 { 1.0 } else { 0.0 }));
-        policy_doubts(&estimator(&rows).estimates()[0])
+        estimator(&rows).estimates().swap_remove(0).doubts
     };
     assert_eq!(logged([0.5, 0.5]), Vec::<String>::new());
     let doubts = logged([0.8, 0.2]);
