@@ -84,8 +84,11 @@ impl Policies {
         }
         let mut estimates = estimator.estimates();
         for (of, sums) in estimates.iter_mut().zip(&sums) {
-            // What is known of every tuple comes before what is estimated from all.
-            of.doubts.splice(..0, sums.doubt(&of.policy));
+            // What is known of each tuple says more than what is estimated from all.
+            if let Some(known) = sums.doubt(&of.policy) {
+                of.doubts.retain(|doubt| !doubt.contains("is no distribution"));
+                of.doubts.insert(0, known);
+            }
         }
         Ok(estimates)
     }
