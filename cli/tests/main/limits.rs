@@ -98,7 +98,7 @@ fn hours_are_judged_together_and_none_too_many_is_committed() {
     let dir = Workdir::new();
     let impression = |row: usize| {
         let ts = (1_478_512_800 + row as i64 * 7) * 1_000;
-        let propensity = if row % 50 == 0 { 1.5 } else { 0.5 };
+        let propensity = if row.is_multiple_of(50) { 1.5 } else { 0.5 };
         let id = format!("i{row:04}");
         let event = json!({ "event_id": id, "ts": ts, "request_id": id, "profile_id": 1, "video_id": row, "rank": 1,
                             "propensity": propensity });

@@ -121,7 +121,7 @@ fn the_probabilities_over_an_action_set_are_summed() {
 fn a_policy_that_is_no_distribution_is_named_and_replay_of_the_log_explained() {
     let dir = Workdir::new();
     let impression = |at: usize| {
-        let (video, propensity) = if at % 5 == 0 { (2, 0.2) } else { (1, 0.8) };
+        let (video, propensity) = if at.is_multiple_of(5) { (2, 0.2) } else { (1, 0.8) };
         let ts = (1_478_512_800 + at as i64 / 10) * 1_000;
         let id = format!("i{at}");
         let row = json!({ "event_id": id, "ts": ts, "request_id": id, "profile_id": at, "video_id": video, "row": "1|2",

@@ -1,6 +1,8 @@
 //! Rows on which an expression fails, told apart from those on which it does not: a cast of text that is no number, a
 //! division by zero. Nothing is tried twice where nothing fails.
 
+use std::ops::Range;
+
 use arrow::array::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
 
@@ -21,7 +23,7 @@ pub(crate) async fn apart<T, W: Future<Output = Result<T>>>(
     mut work: impl FnMut(RecordBatch) -> W,
 ) -> Result<Apart<T>> {
     let mut apart = Apart { made: Vec::new(), failed: Vec::new() };
-    let mut pending = vec![0..rows.num_rows()];
+    let mut pending: Vec<Range<usize>> = std::iter::once(0..rows.num_rows()).collect();
     while let Some(part) = pending.pop() {
         match work(rows.slice(part.start, part.len())).await {
             Ok(made) => apart.made.push(made),
