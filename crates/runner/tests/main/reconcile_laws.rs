@@ -88,8 +88,8 @@ fn naive(hour: usize, batch: &Partition, stream: &Partition) -> (Vec<String>, [u
     if [batch.seal, stream.seal] == [Seal::Ours; 2] && batch.files == stream.files {
         return (Vec::new(), [rows(batch); 3]);
     }
-    let open = batch.seal == Seal::Open || stream.seal == Seal::Open;
-    let usual = if open { Cause::Pending } else { Cause::Unexplained };
+    // An hour that is still open is one of a stream: what a batch run has not sealed is not to come.
+    let usual = if stream.seal == Seal::Open { Cause::Pending } else { Cause::Unexplained };
     let (mut told, mut equal) = (Vec::new(), 0);
     for ((k, n), sides) in keys {
         let k = k.unwrap_or("null".to_string());
