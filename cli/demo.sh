@@ -11,7 +11,7 @@ run() { printf '$ rescan %s\n' "$*" >&2; "$rescan" "$@"; }
 say "Three hours of made-up events in the order they arrive: some late, some twice, some broken."
 run generate --hours 3 --impressions-per-hour 100000 --to "$out/raw"
 
-say "ingest: every event once, in hourly Parquet. Late and broken rows are kept aside."
+say "ingest: every event once, in hourly Parquet, in whatever order they come. Broken rows are kept aside."
 run ingest --in "$out/raw/impressions.jsonl" --schema impressions --out "$out/impressions"
 run ingest --in "$out/raw/plays.jsonl" --schema plays --out "$out/plays"
 
@@ -23,7 +23,7 @@ run attribute --in impressions="$out/impressions" --in plays="$out/plays" --tupl
   --out "$out/tuples-batch"
 run stratify --in "$out/impressions" --size 6000 --strata device --report "$out/sample.html" --out "$out/sample-batch"
 
-say "Stream: the same f over micro-batches of the raw files, as they arrive."
+say "Stream: the same f over micro-batches of the raw files."
 run join --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --out "$out/joined-stream"
 run aggregate --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --out "$out/counts-stream"
 run attribute --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --model last,linear \
@@ -32,6 +32,10 @@ run attribute --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw
   --context country,device --out "$out/tuples-stream"
 run stratify --in "$out/raw/impressions.jsonl" --schema impressions --size 6000 --strata device \
   --out "$out/sample-stream"
+
+say "A rehearsal of a stream: time goes on while rows come, and some of them are late. They are kept aside."
+run join --in impressions="$out/raw/impressions.jsonl" --in plays="$out/raw/plays.jsonl" --watermark-delay 30m \
+  --out "$out/joined-rehearsal"
 
 say "Do they agree?"
 run reconcile --batch "$out/joined-batch" --stream "$out/joined-stream"

@@ -15,6 +15,9 @@ use crate::exit::Usage;
 use crate::settings::{KafkaFlags, S3Flags};
 use crate::words::{bytes, directory, microseconds, named, pair};
 
+/// The default of `--watermark-delay`, microseconds.
+const WATERMARK_DELAY: i64 = 30 * 60 * 1_000_000;
+
 /// Where rows come from and go to, which hours, and how time is told.
 #[derive(Args, Debug)]
 pub struct RunFlags {
@@ -37,12 +40,13 @@ pub struct RunFlags {
     /// One day, 2026-11-20
     #[arg(long, conflicts_with_all = ["from", "to", "hour"], help_heading = "Range")]
     pub day: Option<String>,
-    /// The watermark trails the newest event time of a source partition by this
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = microseconds, help_heading = "Time")]
-    pub watermark_delay: i64,
-    /// A window takes rows for this long after the watermark has passed its end
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = microseconds, help_heading = "Time")]
-    pub allowed_lateness: i64,
+    /// The watermark trails the newest event time of a source partition by this [default: 30m; of files that are all there
+    /// no row is late, unless this or --allowed-lateness is given: then they are a stream in the order of their rows]
+    #[arg(long, value_name = "TIME", value_parser = microseconds, help_heading = "Time")]
+    pub watermark_delay: Option<i64>,
+    /// A window takes rows for this long after the watermark has passed its end [default: 0]
+    #[arg(long, value_name = "TIME", value_parser = microseconds, help_heading = "Time")]
+    pub allowed_lateness: Option<i64>,
     /// Do not wait for a source partition, or for one of the input NAME, that shows nothing for this long: what it shows
     /// later may be late [default: files and standard input never; a Kafka partition 1m, while others of its topic show rows]
     #[arg(long, value_name = "[NAME=]TIME", value_parser = idle_timeout, help_heading = "Time")]
@@ -225,8 +229,8 @@ impl RunFlags {
 
     pub fn time(&self) -> TimePolicy {
         TimePolicy {
-            watermark_delay: self.watermark_delay,
-            allowed_lateness: self.allowed_lateness,
+            watermark_delay: self.watermark_delay.unwrap_or(WATERMARK_DELAY),
+            allowed_lateness: self.allowed_lateness.unwrap_or(0),
             max_future: self.max_future,
         }
     }

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use arrow::datatypes::Schema;
-use runner::{Asked, Cut, Job, Made, Manifest, Merged, Report, SideInput, batch, stream};
+use runner::{Asked, Cut, History, Job, Made, Manifest, Merged, Report, SideInput, batch, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
 use crate::dry_run::would_run;
 use crate::exit::Usage;
 use crate::flags::RunFlags;
+use crate::history::{DELAY, Lateness};
 use crate::make_deps;
 use crate::open::{Opened, open};
 use crate::policies::Policies;
@@ -127,7 +128,8 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
         explain(&plan, &scan, &opened);
         return Ok(ExitCode::SUCCESS);
     }
-    let job = job(&plan, &opened, sides, scan)?;
+    let lateness = Lateness::of(&plan, &opened)?;
+    let job = job(&plan, &opened, sides, scan, lateness)?;
     if plan.flags.show.dry_run {
         return would_run(&plan, &job, opened).await;
     }
@@ -137,16 +139,18 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
             let asked = asked(&plan)?;
             batch(Arc::new(job), places, asked, |progress| show.progress(progress)).await?
         }
-        Opened::Stream(feeds, _) => stream(&job, feeds, cut(&plan.flags), |progress| show.progress(progress)).await?,
+        Opened::Stream(feeds, _) => {
+            stream(&job, feeds, cut(&plan.flags, lateness.history), |progress| show.progress(progress)).await?
+        }
     };
     drop(show);
     finish(&plan, &done).await
 }
 
-fn job(plan: &Plan, opened: &Opened, sides: Vec<SideInput>, scan: Scan) -> Result<Job> {
+fn job(plan: &Plan, opened: &Opened, sides: Vec<SideInput>, scan: Scan, lateness: Lateness) -> Result<Job> {
     Ok(Job {
         command: plan.command.clone(),
-        config: config(plan, opened, &sides)?,
+        config: config(plan, opened, &sides, lateness)?,
         out: plan.flags.out.clone(),
         time: plan.flags.time(),
         sides,
@@ -161,13 +165,14 @@ fn job(plan: &Plan, opened: &Opened, sides: Vec<SideInput>, scan: Scan) -> Resul
     })
 }
 
-fn cut(flags: &RunFlags) -> Cut {
+fn cut(flags: &RunFlags, history: Option<History>) -> Cut {
     Cut {
         rows_max: flags.max_rows.max(1),
         interval: flags.interval,
         commit_interval: flags.commit_interval,
         pending_rows_max: flags.memory_limit.map_or(4_000_000, |bytes| bytes / 1024),
         follow: flags.follow,
+        history,
     }
 }
 
@@ -264,7 +269,7 @@ pub fn asked(plan: &Plan) -> Result<Asked> {
 }
 
 /// What gives the results: another value of any of these gives others.
-fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> Result<BTreeMap<String, String>> {
+fn config(plan: &Plan, opened: &Opened, sides: &[SideInput], lateness: Lateness) -> Result<BTreeMap<String, String>> {
     let flags = &plan.flags;
     let mut config = BTreeMap::from([
         ("command".to_owned(), plan.command.clone()),
@@ -290,12 +295,13 @@ fn config(plan: &Plan, opened: &Opened, sides: &[SideInput]) -> Result<BTreeMap<
     config.extend(schemas.iter().map(|(name, schema)| (format!("schema {name}"), columns(schema).join(", "))));
     if matches!(opened, Opened::Stream(..)) {
         config.extend(plan.inputs.iter().map(|(name, uri)| (format!("in {name}"), uri.clone())));
+        let time = flags.time();
         let times = [
-            ("--watermark-delay", flags.watermark_delay),
-            ("--allowed-lateness", flags.allowed_lateness),
-            ("--max-future", flags.max_future),
+            (DELAY, lateness.written(time.watermark_delay)),
+            ("--allowed-lateness", format!("{} µs", time.allowed_lateness)),
+            ("--max-future", format!("{} µs", time.max_future)),
         ];
-        config.extend(times.map(|(flag, us)| (flag.to_owned(), format!("{us} µs"))));
+        config.extend(times.map(|(flag, said)| (flag.to_owned(), said)));
         if !flags.init_state.is_empty() {
             config.insert("--init-state".to_owned(), serde_json::json!(states(flags)).to_string());
         }

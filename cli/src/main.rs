@@ -12,6 +12,7 @@ mod exit;
 mod explain_play;
 mod flags;
 mod generate;
+mod history;
 mod ingest;
 mod inspect;
 mod join;

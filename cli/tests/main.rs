@@ -17,6 +17,7 @@ mod main {
     mod flags;
     mod followed;
     mod golden;
+    mod history;
     mod hostile;
     mod idle;
     mod init_state;

@@ -86,6 +86,11 @@ impl Golden {
         format!("{}{inputs} --out out {flags}", self.words)
     }
 
+    /// What makes a stream of the files where the command line does not: else all of them is there, and nothing late.
+    fn delay(&self) -> &'static str {
+        if TIME_FLAGS[..2].iter().any(|flag| self.words.contains(flag)) { "" } else { "--watermark-delay 30m" }
+    }
+
     /// Turns the files into hours of Parquet, each row as it is, and gives the command line over them.
     fn batch(&self) -> String {
         let words: Vec<&str> = self.words.split_whitespace().collect();
@@ -214,7 +219,7 @@ fn one_by_one(command: &str, behaviour: &str) {
         return;
     }
     let golden = Golden::open(command, behaviour);
-    golden.dir.ok(&golden.stream("--max-rows 1 --commit-interval 0s"));
+    golden.dir.ok(&golden.stream(&format!("--max-rows 1 --commit-interval 0s {}", golden.delay())));
     golden.check_rows();
     golden.check_fates();
 }

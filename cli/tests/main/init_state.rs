@@ -184,7 +184,7 @@ fn a_run_that_begins_with_state_survives_its_kills() {
     dir.ok(&format!("{} --keep-state --out first", line("join --type full", "one")));
     let later = format!("{} --init-state first", line("join --type full", "two"));
     dir.ok(&format!("{later} --out whole"));
-    let slow = format!("{later} --out out --max-rows 50 --commit-interval 0s");
+    let slow = format!("{later} --out out --watermark-delay 30m --max-rows 50 --commit-interval 0s");
     for epochs in [1, 4, 20] {
         assert!(dir.kill_when(&slow, || dir.epoch("out").0 >= epochs), "the run ended before epoch {epochs}");
     }

@@ -73,7 +73,7 @@ fn the_commonest_reasons_are_named_each_with_an_example() {
 fn what_was_committed_before_stands_and_a_run_that_may_reject_more_goes_on() {
     let dir = Workdir::new();
     plays(&dir, "plays.jsonl", 6_000, |row| row >= 5_000 && row % 2 == 0);
-    let cut = "--max-rows 500 --commit-interval 0s";
+    let cut = "--watermark-delay 30m --max-rows 500 --commit-interval 0s";
     ended(&dir.run(&format!("{INGEST} {cut}")), &["rows were rejected, and --max-rejected is 1%"]);
     let (epochs, read) = dir.epoch("out");
     assert!(epochs >= 8 && read >= 4_500, "{epochs} {read}");
@@ -137,17 +137,17 @@ fn late(dir: &Workdir) {
 fn much_that_is_late_is_warned_of_with_its_cause_and_with_what_would_have_kept_it() {
     let dir = Workdir::new();
     late(&dir);
-    let ran = dir.ok(INGEST);
+    let ran = dir.ok(&format!("{INGEST} --watermark-delay 30m"));
     let cause = "1000 of 2000 rows of events came late, and are in out/_rescan/late: plays.jsonl/0:1 of \
                  2016-11-07T06:00:01 came after plays.jsonl/0:0 of 2016-11-07T10:00:00";
     assert!(ran.err.contains(cause) && ran.err.contains("--watermark-delay 4h would have kept"), "{}", ran.err);
-    let json = dir.ok(&INGEST.replace("--out out", "--json --out json")).json();
+    let json = dir.ok(&INGEST.replace("--out out", "--watermark-delay 30m --json --out json")).json();
     assert!(json["warnings"][0].as_str().unwrap().contains("came late"), "{json}");
     let kept = dir.ok(&INGEST.replace("--out out", "--watermark-delay 4h --out kept"));
     assert!(!kept.err.contains("came late"), "{}", kept.err);
     assert_eq!(dir.ledger("kept")["events"]["late"], 0);
     for (limit, ends) in [("10%", true), ("999", true), ("1000", false)] {
-        let ran = dir.run(&format!("{INGEST}-{limit} --max-late {limit}"));
+        let ran = dir.run(&format!("{INGEST}-{limit} --watermark-delay 30m --max-late {limit}"));
         assert_eq!(ran.code, Some(if ends { 65 } else { 0 }), "{limit}: {}", ran.err);
         if ends {
             ended(&ran, &["events: 1000 of 2000 rows came late, and --max-late is", "--watermark-delay 4h"]);

@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::crash::{cut_power, restart, steps, stop_at};
-use crate::durable::{Op, create_dirs, folder, write_new};
+use crate::durable::{Op, create_dirs, folder, write_unsynced};
 use crate::{Epoch, Journal, JournalError, Ledger, Marker, Publish, SourceFacts, StateFile, Sum};
 
 const LAST: u64 = 4;
@@ -30,9 +30,11 @@ fn open(root: &Path) -> Result<Journal, JournalError> {
     Journal::open(root, Path::new("_rescan/journal/stream"), BTreeMap::new())
 }
 
-fn write(root: &Path, path: &str, content: &str) -> Result<Sum, JournalError> {
+/// Writes a file that is synced with all others of its epoch.
+fn write(root: &Path, journal: &Journal, path: &str, content: &str) -> Result<Sum, JournalError> {
     let full = root.join(path);
-    create_dirs(folder(&full)).and_then(|()| write_new(&full, content.as_bytes())).map_err(JournalError::at(&full))?;
+    let written = create_dirs(folder(&full)).and_then(|()| write_unsynced(&full, content.as_bytes()));
+    journal.syncs().add(&full, written.map_err(JournalError::at(&full))?);
     Ok(Sum::of(content.as_bytes()))
 }
 
@@ -80,14 +82,14 @@ fn read_rows(root: &Path, journal: &Journal, epoch: &mut Epoch) -> Result<String
     let before: String = before.collect::<io::Result<_>>().map_err(JournalError::at(root))?;
     let rows = (from..from + ROWS_AN_EPOCH).fold(before, |rows, row| format!("{rows}{row};"));
     let path = format!("{}/{}", journal.state(), epoch.token);
-    let Sum { bytes, checksum } = write(root, &path, &rows)?;
+    let Sum { bytes, checksum } = write(root, journal, &path, &rows)?;
     epoch.state = vec![StateFile { table: "plays".into(), path, rows: 3, bytes, checksum, newest: 0 }];
     Ok(rows)
 }
 
 fn stage(root: &Path, journal: &Journal, epoch: &mut Epoch, path: String, content: &str) -> Result<(), JournalError> {
     let staged = format!("{}/{}/{path}", journal.stage(), epoch.token);
-    let Sum { bytes, checksum } = write(root, &staged, content)?;
+    let Sum { bytes, checksum } = write(root, journal, &staged, content)?;
     epoch.publish.push(Publish { staged, path, bytes, checksum });
     Ok(())
 }

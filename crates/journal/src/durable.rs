@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checksum::Sum;
 #[cfg(test)]
-use crate::crash::step;
+pub(crate) use crate::crash::step;
 
 /// How [`create_exclusive`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,18 @@ pub fn create_exclusive(path: &Path, bytes: &[u8]) -> io::Result<Created> {
 /// # Errors
 /// Any of the disk's; the file then holds the old bytes or the new.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let replacement = write_replacement(path, bytes)?;
+    if let Some((tmp, file)) = &replacement {
+        step(Op::Sync, tmp, None)?;
+        file.sync_all()?;
+        rename(tmp, path)?;
+    }
+    sync_dir(folder(path))?;
+    Ok(replacement.is_some())
+}
+
+/// Writes what is to take the place of a file beside it; sync it before it does. None where the file holds it already.
+pub(crate) fn write_replacement(path: &Path, bytes: &[u8]) -> io::Result<Option<(PathBuf, File)>> {
     let same = match fs::read(path) {
         Ok(old) => old == bytes,
         Err(e) if e.kind() == ErrorKind::NotFound => false,
@@ -50,12 +62,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     };
     let tmp = folder(path).join(format!(".{}.tmp", name(path)));
     remove(&tmp)?;
-    if !same {
-        write_new(&tmp, bytes)?;
-        rename(&tmp, path)?;
+    if same {
+        return Ok(None);
     }
-    sync_dir(folder(path))?;
-    Ok(!same)
+    let file = write_unsynced(&tmp, bytes)?;
+    Ok(Some((tmp, file)))
 }
 
 /// Puts on the disk which names the directory holds; the content of its files is not its business.
@@ -72,15 +83,22 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// Any of the disk's.
 pub fn create_dirs(dir: &Path) -> io::Result<()> {
+    make_dirs(dir)?.iter().try_for_each(|made| sync_dir(folder(made)))
+}
+
+/// Creates a directory and the missing ones above it, and answers which: each is on the disk once the one above it is
+/// synced.
+pub(crate) fn make_dirs(dir: &Path) -> io::Result<Vec<PathBuf>> {
     if dir.is_dir() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    create_dirs(folder(dir))?;
+    let mut made = make_dirs(folder(dir))?;
     step(Op::MakeDir, dir, None)?;
     match fs::create_dir(dir) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
-        _ => sync_dir(folder(dir)),
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
+        _ => made.push(dir.to_owned()),
     }
+    Ok(made)
 }
 
 /// Gives a file a second name, unless that is taken. On the disk once its directory is synced.
@@ -90,7 +108,7 @@ pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Moves a file, over another if need be. On the disk once both directories are synced.
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     step(Op::Rename, from, Some(to))?;
     fs::rename(from, to)
 }
@@ -106,11 +124,17 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
 
 /// Writes a file that was not there; its bytes are on the disk, its name once the directory is synced.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = write_unsynced(path, bytes)?;
+    step(Op::Sync, path, None)?;
+    file.sync_all()
+}
+
+/// Writes a file that was not there, and does not wait for the disk.
+pub(crate) fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<File> {
     step(Op::Create, path, None)?;
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(bytes)?;
-    step(Op::Sync, path, None)?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// The directory of a path; `.` where it has none.
@@ -151,7 +175,7 @@ pub(crate) enum Op {
 
 /// The seam before each change to the disk: tests stop there, and note what a power cut would lose.
 #[cfg(not(test))]
-fn step(_: Op, _: &Path, _: Option<&Path>) -> io::Result<()> {
+pub(crate) fn step(_: Op, _: &Path, _: Option<&Path>) -> io::Result<()> {
     Ok(())
 }
 

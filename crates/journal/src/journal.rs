@@ -13,6 +13,7 @@ use crate::error::JournalError;
 use crate::lock::Lock;
 use crate::publish::{check_state, prepare, publish, sync_below};
 use crate::recover::{Decision, recover};
+use crate::syncs::Syncs;
 
 /// A locked chain of epochs, all of them published to the end.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Journal {
     state: String,
     config: BTreeMap<String, String>,
     last: Option<Epoch>,
+    syncs: Syncs,
     _lock: Lock,
 }
 
@@ -41,9 +43,10 @@ impl Journal {
         let chain = root.join(chain);
         let lock = Lock::acquire(&chain)?;
         // A record that a killed run created may not be on the disk yet, and all that follows relies on it.
-        sync_below(root, &[chain.clone()].into())?;
-        let last = resume(root, &chain, &config)?;
-        let journal = Self { root: root.to_owned(), chain, stage, state, config, last, _lock: lock };
+        let syncs = Syncs::default();
+        sync_below(root, &[chain.clone()].into(), &syncs)?;
+        let last = resume(root, &chain, &config, &syncs)?;
+        let journal = Self { root: root.to_owned(), chain, stage, state, config, last, syncs, _lock: lock };
         journal.delete_undecided()?;
         Ok(journal)
     }
@@ -74,7 +77,14 @@ impl Journal {
         &self.state
     }
 
-    /// Decides the epoch and publishes it. The contents of its staged files and state files must be synced before.
+    /// Where to hand in staged files and state files once they are written: [`Journal::commit`] waits for them.
+    #[must_use]
+    pub fn syncs(&self) -> &Syncs {
+        &self.syncs
+    }
+
+    /// Decides the epoch and publishes it. Each of its staged files and state files must have been handed in to
+    /// [`Journal::syncs`], or synced, before.
     ///
     /// After an error drop the journal: opening it again finds out whether the epoch was decided.
     ///
@@ -97,9 +107,10 @@ impl Journal {
         let bytes = epoch.encode().map_err(refused)?;
         // Published is what recovery would read, so that both write the same.
         let epoch = Epoch::decode(&bytes).map_err(refused)?;
-        prepare(&self.root, &epoch)?;
+        self.syncs.wait()?;
+        prepare(&self.root, &epoch, &self.syncs)?;
         self.decide(number, &bytes)?;
-        finish(&self.root, &self.chain, &epoch)?;
+        finish(&self.root, &self.chain, &epoch, &self.syncs)?;
         self.last = Some(epoch);
         Ok(())
     }
@@ -184,10 +195,15 @@ impl Journal {
 }
 
 /// Rolls the chain forward where it must be, and answers its last epoch.
-fn resume(root: &Path, chain: &Path, config: &BTreeMap<String, String>) -> Result<Option<Epoch>, JournalError> {
+fn resume(
+    root: &Path,
+    chain: &Path,
+    config: &BTreeMap<String, String>,
+    syncs: &Syncs,
+) -> Result<Option<Epoch>, JournalError> {
     let mut facts = look(chain, config)?;
     if let (Decision::RollForward { .. }, Some(Ok(epoch))) = (recover(&facts), &facts.newest) {
-        finish(root, chain, epoch)?;
+        finish(root, chain, epoch, syncs)?;
         facts = look(chain, config)?;
     }
     match recover(&facts) {
@@ -210,8 +226,8 @@ fn resume(root: &Path, chain: &Path, config: &BTreeMap<String, String>) -> Resul
 }
 
 /// Publishes a decided epoch, then says so durably.
-fn finish(root: &Path, chain: &Path, epoch: &Epoch) -> Result<(), JournalError> {
-    publish(root, epoch)?;
+fn finish(root: &Path, chain: &Path, epoch: &Epoch, syncs: &Syncs) -> Result<(), JournalError> {
+    publish(root, epoch, syncs)?;
     let done = chain::done(chain, epoch.number);
     create_exclusive(&done, b"").map(|_| ()).map_err(JournalError::at(&done))
 }

@@ -27,6 +27,7 @@ mod ledger;
 mod lock;
 mod publish;
 mod recover;
+mod syncs;
 
 pub use chain::look;
 pub use checksum::{Checksum, Sum, checksum_of};
@@ -37,3 +38,4 @@ pub use journal::Journal;
 pub use ledger::{Ledger, Unbalanced};
 pub use lock::Lock;
 pub use recover::{Decision, Difference, Facts, differences, recover};
+pub use syncs::Syncs;

@@ -6,9 +6,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::checksum::checksum_of;
-use crate::durable::{create_dirs, folder, link, remove, replace, sync_dir};
+use crate::durable::{folder, link, make_dirs, remove, rename, write_replacement};
 use crate::epoch::{Epoch, Marker, Publish};
 use crate::error::JournalError;
+use crate::syncs::Syncs;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -19,22 +20,36 @@ enum Place {
 /// Unseals what changes, links the files into place, removes the superseded ones, then writes the markers: whoever goes
 /// by markers finds a partition's files, all of them and no others, and never some partitions of before this epoch
 /// beside others of it. Each group is on the disk before the next begins.
-pub(crate) fn publish(root: &Path, epoch: &Epoch) -> Result<(), JournalError> {
+pub(crate) fn publish(root: &Path, epoch: &Epoch, syncs: &Syncs) -> Result<(), JournalError> {
     let changed = epoch.markers.iter().filter(|marker| says_other(root, marker)).map(|marker| &marker.path);
-    remove_all(root, changed.chain(&epoch.unseal))?;
-    let mut touched = BTreeSet::new();
-    for file in &epoch.publish {
-        publish_file(root, file)?;
-        touched.insert(folder(&root.join(&file.path)).to_owned());
+    remove_all(root, changed.chain(&epoch.unseal), syncs)?;
+    let paths = epoch.publish.iter().map(|file| &file.path).chain(epoch.markers.iter().map(|marker| &marker.path));
+    let folders: BTreeSet<PathBuf> = paths.map(|path| folder(&root.join(path)).to_owned()).collect();
+    for dir in &folders {
+        make_dirs(dir).map_err(JournalError::at(dir))?;
     }
-    sync_below(root, &touched)?;
-    remove_all(root, epoch.remove.iter().chain(epoch.publish.iter().map(|file| &file.staged)))?;
-    for marker in &epoch.markers {
+    epoch.publish.iter().try_for_each(|file| publish_file(root, file))?;
+    sync_below(root, &folders, syncs)?;
+    remove_all(root, epoch.remove.iter().chain(epoch.publish.iter().map(|file| &file.staged)), syncs)?;
+    write_markers(root, &epoch.markers, syncs)
+}
+
+/// Writes all beside where they go, and moves them there once all are on the disk.
+fn write_markers(root: &Path, markers: &[Marker], syncs: &Syncs) -> Result<(), JournalError> {
+    let mut written = Vec::new();
+    for marker in markers {
         let path = root.join(&marker.path);
-        create_dirs(folder(&path)).map_err(JournalError::at(&path))?;
-        replace(&path, text(marker).as_bytes()).map_err(JournalError::at(&path))?;
+        if let Some((tmp, file)) = write_replacement(&path, text(marker).as_bytes()).map_err(JournalError::at(&path))? {
+            syncs.add(&tmp, file);
+            written.push((tmp, path));
+        }
     }
-    Ok(())
+    syncs.wait()?;
+    for (tmp, path) in &written {
+        rename(tmp, path).map_err(JournalError::at(path))?;
+    }
+    let folders = markers.iter().map(|marker| folder(&root.join(&marker.path)).to_owned()).collect();
+    sync_below(root, &folders, syncs)
 }
 
 fn text(marker: &Marker) -> String {
@@ -48,7 +63,7 @@ fn says_other(root: &Path, marker: &Marker) -> bool {
 
 /// Checks that the epoch can be published and resumed, and puts the names of its files on the disk: what a decision
 /// relies on must be there before it.
-pub(crate) fn prepare(root: &Path, epoch: &Epoch) -> Result<(), JournalError> {
+pub(crate) fn prepare(root: &Path, epoch: &Epoch, syncs: &Syncs) -> Result<(), JournalError> {
     let mut touched = BTreeSet::new();
     for file in &epoch.publish {
         locate(root, file)?;
@@ -56,7 +71,7 @@ pub(crate) fn prepare(root: &Path, epoch: &Epoch) -> Result<(), JournalError> {
     }
     check_state(root, epoch)?;
     touched.extend(epoch.state.iter().map(|file| folder(&root.join(&file.path)).to_owned()));
-    sync_below(root, &touched)
+    sync_below(root, &touched, syncs)
 }
 
 /// Checks that every state file is there at its full length.
@@ -77,20 +92,17 @@ fn publish_file(root: &Path, file: &Publish) -> Result<(), JournalError> {
     let (staged, path) = (root.join(&file.staged), root.join(&file.path));
     match locate(root, file)? {
         Place::Published => Ok(()),
-        Place::Staged => {
-            create_dirs(folder(&path)).map_err(JournalError::at(folder(&path)))?;
-            link(&staged, &path).map_err(JournalError::at(&path))
-        }
+        Place::Staged => link(&staged, &path).map_err(JournalError::at(&path)),
     }
 }
 
-fn remove_all<'a>(root: &Path, paths: impl Iterator<Item = &'a String>) -> Result<(), JournalError> {
+fn remove_all<'a>(root: &Path, paths: impl Iterator<Item = &'a String>, syncs: &Syncs) -> Result<(), JournalError> {
     let mut touched = BTreeSet::new();
     for path in paths.map(|path| root.join(path)) {
         remove(&path).map_err(JournalError::at(&path))?;
         touched.insert(folder(&path).to_owned());
     }
-    sync_below(root, &touched)
+    sync_below(root, &touched, syncs)
 }
 
 /// Where the file is. What is at its destination must be it; what is staged must have its length.
@@ -128,14 +140,9 @@ fn length(path: &Path) -> Result<Option<u64>, JournalError> {
 
 /// Syncs these directories and those above them up to the root: a run that was killed may have made one without syncing
 /// its name. Directories that are gone hold no names to keep.
-pub(crate) fn sync_below(root: &Path, dirs: &BTreeSet<PathBuf>) -> Result<(), JournalError> {
+pub(crate) fn sync_below(root: &Path, dirs: &BTreeSet<PathBuf>, syncs: &Syncs) -> Result<(), JournalError> {
     let all: BTreeSet<&Path> =
         dirs.iter().flat_map(|dir| dir.ancestors().take_while(|dir| dir.starts_with(root))).collect();
-    for dir in all {
-        match sync_dir(dir) {
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            other => other.map_err(JournalError::at(dir))?,
-        }
-    }
-    Ok(())
+    all.into_iter().try_for_each(|dir| syncs.add_dir(dir))?;
+    syncs.wait()
 }

@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::json::LineDelimitedWriter;
 use connector::{Rejected, position_fields};
-use journal::{Epoch, Publish};
+use journal::{Epoch, Publish, Syncs};
 use scan::REASON;
 
 use crate::files::write_parquet;
@@ -111,6 +111,7 @@ pub(crate) fn keep_refused(
     stage: &str,
     rows: &[RecordBatch],
     epoch: &mut Epoch,
+    syncs: &Syncs,
 ) -> Result<u64> {
     if rows.is_empty() {
         return Ok(0);
@@ -118,7 +119,7 @@ pub(crate) fn keep_refused(
     let rows = refused(rows)?;
     let name = format!("{:010}-{}", epoch.number, epoch.token);
     let staged = format!("{stage}/{name}-rejected-{}.parquet", place.replace(['/', '='], "-"));
-    let sum = write_parquet(&root.join(&staged), &rows.schema(), &[], [Ok(rows.clone())])?;
+    let sum = write_parquet(&root.join(&staged), &rows.schema(), &[], [Ok(rows.clone())], syncs)?;
     let path = format!("{place}/{name}.parquet");
     epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
     Ok(rows.num_rows() as u64)

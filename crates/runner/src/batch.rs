@@ -37,6 +37,12 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Parquet grows by about this on its way into memory.
 const GROWTH: u64 = 6;
 
+/// Hours of so few bytes wait for the disk most of their time: so many plans of them run side by side, each with so much
+/// memory at least.
+const SMALL: u64 = 1 << 20;
+const SMALL_SIDE_BY_SIDE: usize = 32;
+const SMALL_MEMORY: usize = 64 << 20;
+
 /// Runs the hours of a range that are not up to date and whose inputs are complete. An input may be in several places,
 /// and is all of them together.
 ///
@@ -149,7 +155,10 @@ fn planned(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> (Vec<Vec<Hour>>, u
     // Nobody knows how much comes of sets that are unfolded again.
     let known = memory.is_none() || job.merged.is_none();
     if fit && known && hours_a_plan(listed) <= HOURS_A_PLAN {
-        let side_by_side = threads.min(shared.len()).max(1);
+        let small = shared.iter().all(|plan| bytes(listed, plan[0], plan[plan.len() - 1]) <= SMALL);
+        let many = memory.map_or(SMALL_SIDE_BY_SIDE, |memory| (memory / SMALL_MEMORY).min(SMALL_SIDE_BY_SIDE));
+        let most = if small { threads.max(many) } else { threads };
+        let side_by_side = most.min(shared.len()).max(1);
         let memory = memory.map(|memory| memory / side_by_side);
         return (shared, side_by_side, Limits { threads: (threads / side_by_side).max(1), memory });
     }
@@ -183,8 +192,13 @@ fn plans(listed: &[Listed], limits: Limits, hours: Vec<Hour>) -> Vec<Vec<Hour>> 
 
 /// Whether what makes the hours from `first` to `last` leaves half of memory for what comes of it.
 fn fits(listed: &[Listed], limits: Limits, first: Hour, last: Hour) -> bool {
-    let bytes = |listed: &Listed| listed.files(first, last.plus(1)).iter().map(|file| file.bytes).sum::<u64>();
-    limits.memory.is_none_or(|memory| listed.iter().map(bytes).sum::<u64>() * GROWTH <= memory as u64 / 2)
+    limits.memory.is_none_or(|memory| bytes(listed, first, last) * GROWTH <= memory as u64 / 2)
+}
+
+/// Of the files that make the hours from `first` to `last`.
+fn bytes(listed: &[Listed], first: Hour, last: Hour) -> u64 {
+    let files = listed.iter().flat_map(|listed| listed.files(first, last.plus(1)));
+    files.map(|file| file.bytes).sum()
 }
 
 /// What all plans of a run share.

@@ -7,13 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use connector::Hour;
-use journal::{Epoch, Ledger, Marker, OpenFile, Publish, Sum};
+use journal::{Epoch, Ledger, Marker, OpenFile, Publish, Sum, Syncs};
 use scan::{Chosen, Output};
 use serde::{Deserialize, Serialize};
 
 use crate::aside;
 use crate::files::{read_arrow, write_arrow, write_parquet};
 use crate::gaps::to_seal;
+use crate::history::Position;
 use crate::hours::Hours;
 use crate::job::{Job, Report};
 use crate::pieces::Pieces;
@@ -41,6 +42,9 @@ pub(crate) struct SealedTo {
     /// took them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     owed: BTreeMap<String, u64>,
+    /// How far the rows of a bounded run over files are given to f, until all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Position>,
 }
 
 impl SealedTo {
@@ -52,7 +56,7 @@ impl SealedTo {
     /// What a run begins with that goes on where another had sealed its outputs, all hours before `from`.
     pub(crate) fn carried(self, from: Hour) -> SealedTo {
         let sealed_to = self.sealed_to.into_iter().map(|(output, sealed_to)| (output, sealed_to.min(from))).collect();
-        SealedTo { sealed_to, owed: BTreeMap::new(), ..self }
+        SealedTo { sealed_to, owed: BTreeMap::new(), given: None, ..self }
     }
 
     /// Takes rows back off those that were accepted, as soon as there are so many: however input is cut, the sums are
@@ -69,6 +73,8 @@ impl SealedTo {
 pub(crate) struct Draft<'a> {
     pub job: &'a Job,
     pub stage: String,
+    /// Where its files are handed in.
+    pub syncs: Syncs,
     pub name: String,
     pub epoch: Epoch,
     /// The sample, once it is drawn.
@@ -175,7 +181,7 @@ impl Draft<'_> {
             let (root, command, output) = (self.job.out.clone(), self.job.command.clone(), output.clone());
             let staged = format!("{}/{}-{}.parquet", self.stage, self.name, path.replace(['/', '='], "-"));
             let ledger = serde_json::to_value(&self.epoch.ledger)?;
-            let made = self.job.made(&output);
+            let (made, syncs) = (self.job.made(&output), self.syncs.clone());
             let permit = permits.clone().acquire_owned().await?;
             writing.spawn_blocking(move || -> Result<(Hour, Sealed)> {
                 let _permit = permit;
@@ -194,6 +200,7 @@ impl Draft<'_> {
                     chosen: chosen.as_deref(),
                     inputs,
                     ledger,
+                    syncs,
                 };
                 Ok((hour, sealing.write(Pieces::Held(rows))?))
             });
@@ -227,7 +234,7 @@ impl Draft<'_> {
         let partition = partition(place, hour);
         let staged = format!("{}/{}-open-{}.arrow", self.stage, self.name, partition.replace(['/', '='], "-"));
         let path = format!("_rescan/open/{partition}/{}.arrow", self.name);
-        let sum = write_arrow(&self.job.out.join(&staged), &output.schema, &rows)?;
+        let sum = write_arrow(&self.job.out.join(&staged), &output.schema, &rows, &self.syncs)?;
         let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
         let file = OpenFile { path: path.clone(), rows: count, bytes: sum.bytes, checksum: sum.checksum.clone() };
         outputs.open.entry(partition).or_default().push(file);
@@ -240,7 +247,8 @@ impl Draft<'_> {
         for ((kind, input), rows) in rows {
             let schema = rows.first().map_or_else(aside::rejected_schema, RecordBatch::schema);
             let staged = format!("{}/{}-{kind}-{input}.parquet", self.stage, self.name);
-            let sum = write_parquet(&self.job.out.join(&staged), &schema, &[], rows.into_iter().map(Ok))?;
+            let rows = rows.into_iter().map(Ok);
+            let sum = write_parquet(&self.job.out.join(&staged), &schema, &[], rows, &self.syncs)?;
             let path = format!("_rescan/{kind}/{input}-{}.parquet", self.name);
             self.epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
         }

@@ -1,4 +1,5 @@
-//! Files that the runner writes: sealed Parquet, and Arrow for what only rescan reads again. Each is synced and summed.
+//! Files that the runner writes: sealed Parquet, and Arrow for what only rescan reads again. Each is summed, and handed in
+//! to be synced while others are written.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -9,7 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
-use journal::{Checksum, JournalError, Sum, checksum_of, create_dirs};
+use journal::{Checksum, JournalError, Sum, Syncs, checksum_of, create_dirs};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
@@ -26,6 +27,7 @@ pub(crate) fn write_parquet(
     schema: &SchemaRef,
     key: &[String],
     rows: impl IntoIterator<Item = Result<RecordBatch>>,
+    syncs: &Syncs,
 ) -> Result<Sum> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -44,7 +46,7 @@ pub(crate) fn write_parquet(
         }
     }
     let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-    written(path, |mut file| {
+    written(path, syncs, |mut file| {
         let mut writer = ArrowWriter::try_new_with_options(&mut file, schema.clone(), options)?;
         rows.try_for_each(|rows| anyhow::Ok(writer.write(&rows?)?))?;
         // Not by `into_inner`, which would hide why the last bytes could not be written.
@@ -54,8 +56,8 @@ pub(crate) fn write_parquet(
 }
 
 /// Writes rows as an Arrow file.
-pub(crate) fn write_arrow(path: &Path, schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Sum> {
-    written(path, |file| {
+pub(crate) fn write_arrow(path: &Path, schema: &SchemaRef, rows: &[RecordBatch], syncs: &Syncs) -> Result<Sum> {
+    written(path, syncs, |file| {
         let mut writer = FileWriter::try_new(file, schema)?;
         rows.iter().try_for_each(|rows| writer.write(&unshared(rows)?))?;
         writer.finish()?;
@@ -65,13 +67,13 @@ pub(crate) fn write_arrow(path: &Path, schema: &SchemaRef, rows: &[RecordBatch])
 
 type Summed = Checksum<BufWriter<File>>;
 
-fn written(path: &Path, write: impl FnOnce(Summed) -> Result<Summed>) -> Result<Sum> {
+fn written(path: &Path, syncs: &Syncs, write: impl FnOnce(Summed) -> Result<Summed>) -> Result<Sum> {
     let written = || {
         create_dirs(path.parent().unwrap_or(Path::new(".")))?;
         let mut file = write(Checksum::new(BufWriter::with_capacity(1 << 20, File::create(path)?)))?;
         file.flush()?;
         let sum = file.sum();
-        file.into_inner().into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        syncs.add(path, file.into_inner().into_inner().map_err(std::io::IntoInnerError::into_error)?);
         Ok(sum)
     };
     let done: Result<Sum> = written();
@@ -87,9 +89,9 @@ pub(crate) fn read_arrow(path: &Path, sum: &Sum) -> Result<Vec<RecordBatch>> {
 }
 
 /// Copies a file whose length and checksum are known.
-pub(crate) fn copy(from: &Path, to: &Path, sum: &Sum) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path, sum: &Sum, syncs: &Syncs) -> Result<()> {
     let mut file = File::open(from).with_context(|| format!("read {}", from.display()))?;
-    let copied = written(to, |mut copy| {
+    let copied = written(to, syncs, |mut copy| {
         std::io::copy(&mut file, &mut copy)?;
         Ok(copy)
     })?;

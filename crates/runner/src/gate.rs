@@ -31,6 +31,8 @@ pub(crate) struct Clock {
     floor: Option<i64>,
     /// What the job's watermark was while this partition was idle: it may not fall behind that again.
     slept: Option<i64>,
+    /// All rows are there: none is late but for the floor.
+    all_there: bool,
     pub idle: bool,
     pub finished: bool,
 }
@@ -62,7 +64,12 @@ enum Verdict {
 impl Clock {
     /// A clock that went on from a recorded watermark.
     pub(crate) fn resumed(watermark: Option<i64>, idle: bool, finished: bool) -> Clock {
-        Clock { newest: None, floor: watermark, slept: None, idle, finished }
+        Clock { floor: watermark, idle, finished, ..Clock::default() }
+    }
+
+    /// A clock of rows that are all there, where only those before `floor` are late.
+    pub(crate) fn all_there(floor: Option<i64>) -> Clock {
+        Clock { floor, all_there: true, ..Clock::default() }
     }
 
     /// The same, where part of that watermark comes of the time when it was idle, and by its own rows it was `own`.
@@ -78,6 +85,11 @@ impl Clock {
     /// The same by its own rows, as if it had never been idle.
     pub(crate) fn own(&self, delay: i64) -> Option<i64> {
         self.newest.map(|newest| newest.saturating_sub(delay)).max(self.floor)
+    }
+
+    /// The same before its end.
+    pub(crate) fn awake(&self) -> Clock {
+        Clock { idle: false, finished: false, ..self.clone() }
     }
 
     /// Keeps up with the job while idle.
@@ -102,7 +114,8 @@ impl Clock {
             if time > latest(row) {
                 return Verdict::Future;
             }
-            let (own, slept) = (self.own(policy.watermark_delay), self.slept);
+            let own = if self.all_there { self.floor } else { self.own(policy.watermark_delay) };
+            let slept = self.slept;
             let (floor, bound) = (self.floor, own.max(slept));
             let bound = bound.map(|watermark| watermark.saturating_sub(policy.allowed_lateness));
             if self.newest < Some(time) {

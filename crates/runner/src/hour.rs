@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use connector::Hour;
-use journal::{Epoch, Journal};
+use journal::{Epoch, Journal, Syncs};
 use scan::Chosen;
 use tokio::task::block_in_place;
 
@@ -25,6 +25,7 @@ use crate::side::SideInput;
 #[derive(Clone)]
 pub(crate) struct Attempt {
     stage: String,
+    syncs: Syncs,
     number: u64,
     token: String,
 }
@@ -32,7 +33,8 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// The next epoch of a journal.
     pub(crate) fn at(journal: &Journal) -> Attempt {
-        Attempt { stage: journal.stage().to_owned(), number: journal.next_number(), token: token() }
+        let (stage, syncs) = (journal.stage().to_owned(), journal.syncs().clone());
+        Attempt { stage, syncs, number: journal.next_number(), token: token() }
     }
 
     /// Before anything is in it.
@@ -92,14 +94,14 @@ pub(crate) async fn seal(
     chosen: Option<&Chosen>,
     attempt: &Attempt,
 ) -> Result<Part> {
-    let Attempt { stage, number, token } = attempt;
+    let Attempt { stage, syncs, number, token } = attempt;
     let mut epoch = attempt.epoch(job);
     let mut ledger = read_rows(listed, hour).await?;
     let repeats = repeats(job, listed, hour).await?;
     for (input, rows) in &refused {
         let place = format!("_rescan/rejected/{input}/{}", hour.path());
         epoch.remove.extend(superseded(job, &place, None).await?);
-        let count = keep_refused(&job.out, &place, stage, rows, &mut epoch)?;
+        let count = keep_refused(&job.out, &place, stage, rows, &mut epoch, syncs)?;
         if count > 0 {
             ledger.entry(input.clone()).or_default().reclass(count, |ledger| &mut ledger.rejected);
         }
@@ -122,6 +124,7 @@ pub(crate) async fn seal(
             chosen,
             inputs: identity(job, listed, hour)?,
             ledger: serde_json::Value::Null,
+            syncs: syncs.clone(),
         };
         let mut sealed = block_in_place(|| sealing.write(rows))?;
         if let Some(input) = once_each(job)

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use connector::{Hour, SourceError};
+
+use crate::by_hour::by_hour;
 
 /// Rows of one output, not yet written, by hour.
 #[derive(Debug, Default)]
@@ -31,17 +32,8 @@ impl Hours {
         if times.null_count() > 0 {
             bail!(SourceError::BadData("a row of output has no event time: its time is null".to_owned()));
         }
-        let hours: Vec<Hour> = times.values().iter().map(|time| Hour::of(*time)).collect();
-        let mut present = hours.clone();
-        present.sort_unstable();
-        present.dedup();
-        if let [hour] = present.as_slice() {
-            self.push(*hour, rows.clone(), first, last);
-            return Ok(());
-        }
-        for hour in present {
-            let mask: BooleanArray = hours.iter().map(|of| Some(*of == hour)).collect();
-            self.push(hour, filter_record_batch(rows, &mask)?, first, last);
+        for (hour, rows) in by_hour(rows, times.values())? {
+            self.push(hour, rows, first, last);
         }
         Ok(())
     }

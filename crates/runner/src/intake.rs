@@ -1,5 +1,5 @@
 //! From source partitions to the rows of a step: reads from whoever is furthest behind in event time, and sends late,
-//! future and broken rows aside.
+//! future and broken rows aside. Of a bounded run over files nothing is late, and rows may wait for their hour.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +13,10 @@ use journal::{Epoch, Ledger, SideFacts, SourceFacts};
 use scan::{Door, Passed};
 
 use crate::aside;
+use crate::commit::SealedTo;
 use crate::excess::Reasons;
 use crate::gate::{Clock, TimePolicy, watermark};
+use crate::history::{History, Ordered, Position, changed};
 use crate::idle::{self, Idle, LONG};
 use crate::job::Job;
 use crate::lateness::Lateness;
@@ -44,6 +46,8 @@ struct Lane {
     name: String,
     clock: Clock,
     offset: Option<Offset>,
+    /// Where an earlier run over the same files had read all of it.
+    end: Option<Offset>,
     watermark_before: Option<i64>,
     /// Since when it has had nothing to give.
     waiting: Option<Instant>,
@@ -55,8 +59,8 @@ struct Lane {
 impl Lane {
     fn new(feed: usize, partition: usize, name: String, clock: Clock, delay: i64) -> Lane {
         let watermark_before = clock.watermark(delay);
-        let (offset, waiting, said, lateness) = (None, None, false, Lateness::default());
-        Lane { feed, partition, name, clock, offset, watermark_before, waiting, said, lateness }
+        let (offset, end, waiting, said, lateness) = (None, None, None, false, Lateness::default());
+        Lane { feed, partition, name, clock, offset, end, watermark_before, waiting, said, lateness }
     }
 }
 
@@ -75,6 +79,8 @@ pub(crate) struct Intake {
     lanes: Vec<Lane>,
     sides: Vec<SideInput>,
     policy: TimePolicy,
+    /// The rows that wait for their hour, where nothing is late.
+    ordered: Option<Ordered>,
     watermark: Option<i64>,
     /// Whether a later run goes on with what this one keeps.
     goes_on: bool,
@@ -99,14 +105,21 @@ pub(crate) enum Read {
 }
 
 impl Intake {
-    /// Goes to where an epoch left off. Without one the run begins where the job's watermark is `floor`.
+    /// Goes to where an epoch left off. Without one the run begins where the job's watermark is `floor`. With `history`
+    /// all input is read from its beginning, unless the epoch was the last there is to be.
     pub(crate) async fn new(
         mut feeds: Vec<Feed>,
         job: &Job,
         last: Option<&Epoch>,
         floor: Option<i64>,
+        history: Option<History>,
     ) -> Result<Intake> {
         let (policy, sides) = (job.time, job.sides.clone());
+        let ended = last.is_some_and(|last| last.watermark == Some(i64::MAX));
+        let ordered = match history.filter(|_| !ended) {
+            Some(history) => Some(ordered(&feeds, history, last, floor)?),
+            None => None,
+        };
         // A source partition that the journal does not know may hold rows of hours that are sealed.
         let watermark = last.map_or(floor, |last| last.watermark);
         let mut lanes = Vec::new();
@@ -118,20 +131,27 @@ impl Intake {
                 let facts = last.and_then(|last| last.sources.get(&format!("{input}/{name}")));
                 let offset = facts.map(|facts| serde_json::from_value::<Offset>(facts.offset.clone()));
                 let offset = offset.transpose().with_context(|| format!("the journal's offset of {input}/{name}"))?;
-                let clock = facts.map_or_else(|| Clock::resumed(watermark, false, false), resumed);
+                let clock = match (&ordered, facts) {
+                    (Some(ordered), _) => Clock::all_there(ordered.floor),
+                    (None, None) => Clock::resumed(watermark, false, false),
+                    (None, Some(facts)) => resumed(facts),
+                };
                 offsets.extend(offset.clone().map(|offset| (name.clone(), offset)));
                 let lane = Lane::new(feed, partition, name, clock, policy.watermark_delay);
-                lanes.push(Lane { offset, ..lane });
+                let (offset, end) = if ordered.is_some() { (None, offset) } else { (offset, None) };
+                lanes.push(Lane { offset, end, ..lane });
+            }
+            if ordered.is_some() {
+                offsets.clear();
             }
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
             if let Some(last) = last {
                 same_rows(input, source.as_ref(), &offsets, last)?;
             }
         }
-        let goes_on = job.keep_state;
+        let (goes_on, live) = (job.keep_state, watermark);
         let (aside, reasons, warnings) = (BTreeMap::new(), Reasons::default(), Vec::new());
-        let live = watermark;
-        Ok(Intake { feeds, lanes, sides, policy, watermark, goes_on, live, aside, ledger, reasons, warnings })
+        Ok(Intake { feeds, lanes, sides, policy, ordered, watermark, goes_on, live, aside, ledger, reasons, warnings })
     }
 
     /// The job's watermark, microseconds; `i64::MAX` at the end of all input.
@@ -178,12 +198,36 @@ impl Intake {
         }
     }
 
+    /// Whether rows are to come that may be of any hour.
+    pub(crate) fn reading(&self) -> bool {
+        self.ordered.as_ref().is_some_and(|ordered| ordered.reading)
+    }
+
+    /// Rows that were read and wait for their hour, of one input or of all.
+    pub(crate) fn waiting(&self, input: Option<&str>) -> u64 {
+        self.ordered.as_ref().map_or(0, |ordered| ordered.waiting(input))
+    }
+
+    /// From now on rows wait for their hour that are read.
+    pub(crate) fn keep_back(&mut self) {
+        self.ordered.iter_mut().for_each(Ordered::keep_back);
+    }
+
+    /// How far the rows of a bounded run are given to f.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.ordered.as_ref().map(Ordered::position)
+    }
+
     /// Reads one chunk of at most `rows_max` rows from the partition that is furthest behind and has something to give.
     pub(crate) async fn read(&mut self, gathered: &mut Gathered, rows_max: usize) -> Result<Read> {
         self.add_lanes();
         let mut order: Vec<usize> = (0..self.lanes.len()).filter(|lane| !self.lanes[*lane].clock.finished).collect();
+        if self.ordered.is_some() {
+            // One after another, so that the order of an input's rows is the same on every run.
+            order.dedup_by_key(|lane| self.lanes[*lane].feed);
+        }
         if order.is_empty() {
-            return Ok(Read::End);
+            return self.give(gathered, rows_max);
         }
         let delay = self.policy.watermark_delay;
         order.sort_by_key(|lane| self.lanes[*lane].clock.watermark(delay));
@@ -207,7 +251,29 @@ impl Intake {
         Ok(Read::Nothing)
     }
 
+    /// The next rows that have waited for their hour.
+    fn give(&mut self, gathered: &mut Gathered, rows_max: usize) -> Result<Read> {
+        let Some(ordered) = &mut self.ordered else { return Ok(Read::End) };
+        if ordered.reading {
+            ordered.all_read()?;
+            for lane in &self.lanes {
+                let same = lane.end.is_none() || lane.end == Some(place(&self.feeds, lane).unwrap_or_default());
+                ensure!(same, changed(&format!("{}/{}", self.feeds[lane.feed].input, lane.name)));
+            }
+        }
+        let next = ordered.next(rows_max)?;
+        self.tick();
+        let Some((feed, rows)) = next else { return Ok(Read::End) };
+        self.ledger.entry(self.feeds[feed].input.clone()).or_default().read += rows.num_rows() as u64;
+        self.feed(feed, rows, gathered)?;
+        Ok(Read::Rows)
+    }
+
     fn wait(&mut self, at: usize) {
+        if self.ordered.is_some() {
+            // Nothing is held: no time goes on before everything is read.
+            return;
+        }
         let since = *self.lanes[at].waiting.get_or_insert_with(Instant::now);
         let feed = self.lanes[at].feed;
         let others = self
@@ -236,12 +302,24 @@ impl Intake {
     }
 
     fn tick(&mut self) {
+        if let Some(first) = self.ordered.as_ref().map(Ordered::watermark) {
+            self.live = first.min(self.live_at_end()).max(self.live);
+            let at_end = first.filter(|first| *first == i64::MAX);
+            self.watermark = if self.goes_on { at_end.or(self.live) } else { first.max(self.watermark) };
+            return;
+        }
         let clocks = self.lanes.iter().map(|lane| &lane.clock);
         self.watermark = watermark(clocks, self.policy.watermark_delay, self.watermark, self.goes_on);
         self.live = self.watermark.filter(|watermark| *watermark < i64::MAX).or(self.live);
         for lane in self.lanes.iter_mut().filter(|lane| lane.clock.idle) {
             lane.clock.follow(self.watermark);
         }
+    }
+
+    /// Where a stream over the rows that were read would leave the watermark: a later run goes on from there.
+    fn live_at_end(&self) -> Option<i64> {
+        let clocks: Vec<Clock> = self.lanes.iter().map(|lane| lane.clock.awake()).collect();
+        watermark(clocks.iter(), self.policy.watermark_delay, self.live, true)
     }
 
     async fn admit(&mut self, lane: usize, chunk: Chunk, gathered: &mut Gathered) -> Result<()> {
@@ -266,36 +344,57 @@ impl Intake {
         let (overslept, fed) = (admitted.overslept.num_rows() as u64, admitted.on_time.num_rows() as u64);
         let late = admitted.late.num_rows() as u64 + overslept;
         lane.lateness.add(&rows, &feed.time, late, admitted.furthest, admitted.newest)?;
-        let ledger = Ledger { read: chunk.read, late, rejected: rejected.len() as u64, filtered, ..Ledger::default() };
-        if let Some(sum) = self.ledger.get_mut(&feed.input) {
+        let mut ledger =
+            Ledger { read: chunk.read, late, rejected: rejected.len() as u64, filtered, ..Ledger::default() };
+        let (feed, rows) = (lane.feed, admitted.on_time);
+        let rows = match &mut self.ordered {
+            None => rows,
+            Some(ordered) => {
+                Ledger { accepted: fed, ..ledger }.check(&self.feeds[feed].input)?;
+                let rows = ordered.place(feed, rows, &self.feeds[feed].time)?;
+                if ordered.goes_on() {
+                    return Ok(());
+                }
+                // Those that wait are counted when f takes them.
+                ledger.read -= fed - rows.num_rows() as u64;
+                rows
+            }
+        };
+        let input = &self.feeds[feed].input;
+        if let Some(sum) = self.ledger.get_mut(input) {
             sum.add(&ledger);
         }
         let late = [(&admitted.late, aside::LATE), (&admitted.overslept, aside::OVERSLEPT)];
         for (rows, reason) in late.into_iter().filter(|(rows, _)| rows.num_rows() > 0) {
-            self.aside.entry(("late", feed.input.clone())).or_default().push(aside::late(rows, reason)?);
+            self.aside.entry(("late", input.clone())).or_default().push(aside::late(rows, reason)?);
         }
         if slept && overslept > 0 {
-            let name = format!("{}/{}", feed.input, lane.name);
-            self.warnings.push(idle::overslept(&name, &feed.input, overslept));
+            let name = format!("{input}/{}", lane.name);
+            self.warnings.push(idle::overslept(&name, input, overslept));
         }
         if !rejected.is_empty() {
             let rejected = aside::rejected(&rejected)?;
-            self.reasons.add(&feed.input, &rejected);
-            self.aside.entry(("rejected", feed.input.clone())).or_default().push(rejected);
+            self.reasons.add(input, &rejected);
+            self.aside.entry(("rejected", input.clone())).or_default().push(rejected);
         }
-        gathered.count += fed as usize;
-        *gathered.fed.entry(feed.input.clone()).or_default() += fed;
-        let mut rows = admitted.on_time;
+        self.feed(feed, rows, gathered)
+    }
+
+    /// Hands rows over to f, with what side inputs say of them.
+    fn feed(&self, feed: usize, mut rows: RecordBatch, gathered: &mut Gathered) -> Result<()> {
+        let (input, count) = (&self.feeds[feed].input, rows.num_rows());
+        gathered.count += count;
+        *gathered.fed.entry(input.clone()).or_default() += count as u64;
         for side in &self.sides {
             rows = side.enrich(&rows)?;
         }
-        gathered.rows.entry(feed.input.clone()).or_default().push(rows);
+        gathered.rows.entry(input.clone()).or_default().push(rows);
         Ok(())
     }
 
-    /// Whether a side input is to be loaded again.
+    /// Whether a side input is to be loaded again. While rows of any hour come nothing is decided, so the copy stays.
     pub(crate) fn sides_due(&self) -> bool {
-        self.sides.iter().any(|side| side.due(now_us()))
+        !self.reading() && self.sides.iter().any(|side| side.due(now_us()))
     }
 
     /// Loads the side inputs again for which it is time, and says what went wrong.
@@ -341,8 +440,7 @@ impl Intake {
         for lane in &mut self.lanes {
             let watermark = lane.clock.watermark(delay);
             let watermark_before = std::mem::replace(&mut lane.watermark_before, watermark);
-            let offset = self.feeds[lane.feed].source.place(lane.partition).or_else(|| lane.offset.clone());
-            let offset = serde_json::to_value(offset.unwrap_or_default())?;
+            let offset = serde_json::to_value(place(&self.feeds, lane).unwrap_or_default())?;
             let (idle, finished) = (lane.clock.idle, lane.clock.finished);
             let own = lane.clock.own(delay);
             let own = (own < watermark).then(|| own.unwrap_or(i64::MIN));
@@ -351,6 +449,11 @@ impl Intake {
         }
         Ok(facts)
     }
+}
+
+/// Where a source partition goes on.
+fn place(feeds: &[Feed], lane: &Lane) -> Option<Offset> {
+    feeds[lane.feed].source.place(lane.partition).or_else(|| lane.offset.clone())
 }
 
 /// The clock of a source partition after an epoch.
@@ -394,6 +497,13 @@ fn first(chunk: &Chunk) -> Result<String> {
     }
     let (offset, topic) = at.unwrap_or_default();
     Ok(format!("row {offset} of {topic}"))
+}
+
+/// The rows of a bounded run over files, from its beginning or from where `last` had come.
+fn ordered(feeds: &[Feed], history: History, last: Option<&Epoch>, floor: Option<i64>) -> Result<Ordered> {
+    let from = last.map(SealedTo::read).transpose()?.and_then(|notes| notes.given);
+    let floor = from.as_ref().map_or(floor, |from| from.floor);
+    Ok(Ordered::new(feeds.iter().map(|feed| feed.input.clone()).collect(), history, floor, from))
 }
 
 /// The wall clock, microseconds.

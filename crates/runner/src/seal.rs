@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Result;
 use arrow::array::RecordBatch;
 use connector::{Hour, SUCCESS, SealedFile, Success};
-use journal::{Marker, Publish, Sum};
+use journal::{Marker, Publish, Sum, Syncs};
 use scan::{Chosen, Output};
 use serde_json::Value;
 
@@ -42,6 +42,8 @@ pub(crate) struct Sealing<'a> {
     /// What `_SUCCESS` says of inputs and ledger.
     pub inputs: Value,
     pub ledger: Value,
+    /// Where its file is handed in.
+    pub syncs: Syncs,
 }
 
 impl Sealing<'_> {
@@ -92,7 +94,7 @@ impl Sealing<'_> {
         let Some(first) = rows.next().transpose()? else { return Ok(None) };
         let schema = first.schema();
         let rows = std::iter::once(Ok(first)).chain(rows);
-        write_parquet(&self.root.join(&self.staged), &schema, &self.output.key, rows).map(Some)
+        write_parquet(&self.root.join(&self.staged), &schema, &self.output.key, rows, &self.syncs).map(Some)
     }
 }
 

@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use connector::{SourceError, Whole};
 use datafusion::catalog::TableProvider;
-use journal::SideFacts;
+use journal::{SideFacts, Syncs};
 use scan::{Side, VALID_FROM};
 
 use crate::commit::token;
@@ -147,7 +147,9 @@ fn keep(side: &Side, out: &Path) -> Result<()> {
         return Ok(());
     }
     let made = path.with_file_name(format!("_{}-{}", side.name(), token()));
-    write_parquet(&made, &side.rows().schema(), side.keys(), [Ok(side.rows().clone())])?;
+    let syncs = Syncs::default();
+    write_parquet(&made, &side.rows().schema(), side.keys(), [Ok(side.rows().clone())], &syncs)?;
+    syncs.wait()?;
     fs::rename(&made, &path).with_context(|| format!("write {}", path.display()))
 }
 

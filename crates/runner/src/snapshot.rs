@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::max;
 use arrow::datatypes::TimestampMicrosecondType;
-use journal::{StateFile, Sum};
+use journal::{Journal, StateFile, Sum};
 use scan::{Scan, State};
 
 use crate::files::{read_arrow, write_arrow};
@@ -42,9 +42,16 @@ impl Snapshot {
         }
     }
 
-    /// Writes what is pending below `dir` as files of an epoch, and lets go of files whose rows no row at `before` or
-    /// later can meet.
-    pub(crate) fn write(&mut self, scan: &Scan, root: &Path, dir: &str, name: &str, before: Option<i64>) -> Result<()> {
+    /// Writes what is pending as files of an epoch of a journal, below the root, and lets go of files whose rows no row at
+    /// `before` or later can meet.
+    pub(crate) fn write(
+        &mut self,
+        scan: &Scan,
+        root: &Path,
+        journal: &Journal,
+        name: &str,
+        before: Option<i64>,
+    ) -> Result<()> {
         let expired = |table: &str, newest: i64| {
             let keep = scan.keep(table).unwrap_or(i64::MAX);
             before.is_some_and(|before| newest.saturating_add(keep) < before)
@@ -61,8 +68,8 @@ impl Snapshot {
             // Those of older files too: merged with newer ones, their file would stand for ever.
             rows.retain(|rows| !expired(&table, newest(scan, &table, rows)));
             let Some(first) = rows.first() else { continue };
-            let path = format!("{dir}/{name}-{table}.arrow");
-            let sum = write_arrow(&root.join(&path), &first.schema(), &rows)?;
+            let path = format!("{}/{name}-{table}.arrow", journal.state());
+            let sum = write_arrow(&root.join(&path), &first.schema(), &rows, journal.syncs())?;
             let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
             let newest = rows.iter().map(|rows| newest(scan, &table, rows)).max().unwrap_or(i64::MIN);
             self.files.push(StateFile { table, path, rows: count, bytes: sum.bytes, checksum: sum.checksum, newest });

@@ -16,6 +16,7 @@ use crate::advance::{account, advance, take};
 use crate::carried::{begin, look, still_open};
 use crate::commit::{Draft, Outputs, add, token};
 use crate::excess::Judged;
+use crate::history::History;
 use crate::intake::{Feed, Gathered, Intake, PAUSE, Read};
 use crate::job::{Job, Progress, Report};
 use crate::owner::{Owner, Runner};
@@ -37,6 +38,8 @@ pub struct Cut {
     pub pending_rows_max: usize,
     /// Whether input never ends.
     pub follow: bool,
+    /// All input is there and in files: then no row is late.
+    pub history: Option<History>,
 }
 
 /// Runs until all input has ended, or a signal.
@@ -59,7 +62,7 @@ pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(
         Some(_) => None,
     };
     let run = Run {
-        intake: Intake::new(feeds, job, last.as_ref(), floor).await?,
+        intake: Intake::new(feeds, job, last.as_ref(), floor, cut.history).await?,
         snapshot,
         outputs,
         ledger: last.as_ref().map(|last| last.ledger.clone()).unwrap_or_default(),
@@ -134,13 +137,17 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
                 }
                 self.warnings.extend(self.intake.reload_sides(&self.job.out).await);
             }
+            if self.outputs.rows() >= self.cut.pending_rows_max {
+                self.intake.keep_back();
+            }
             let mut gathered = Gathered::default();
             let read = self.gather(&mut gathered).await?;
             self.step(gathered).await?;
             let due =
                 committed.elapsed() >= self.cut.commit_interval || self.outputs.rows() >= self.cut.pending_rows_max;
             let ended = read == Read::End || self.job.stopped();
-            if ended || due && self.changed() {
+            // Until all rows of a bounded run are read any hour may still get some: a stop then leaves nothing behind.
+            if !self.intake.reading() && (ended || due && self.changed()) {
                 self.judge(read == Read::End)?;
                 self.commit().await?;
                 committed = Instant::now();
@@ -237,6 +244,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         };
         let [rows, late, rejected] = [of(|l| l.read), of(|l| l.late), of(|l| l.rejected)];
         let read_here = self.so_far.values().map(|ledger| ledger.read).sum::<u64>() + self.intake.read_rows();
+        let (rows, read_here) = (rows + self.intake.waiting(None), read_here + self.intake.waiting(None));
         let state_rows = self.state.rows().values().sum::<usize>() as u64;
         let hours = (self.report.sealed.len() as u64, None);
         self.warnings.extend(self.intake.warnings());
@@ -273,7 +281,11 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         for (input, run) in &self.so_far {
             let mut all = self.ledger.get(input).copied().unwrap_or_default();
             all.add(&self.intake.ledger.get(input).copied().unwrap_or_default());
-            let judged = Judged { input, run: *run, all, ended };
+            // Rows that wait for their hour were read, and none of them is rejected or late.
+            let waiting = Ledger { read: self.intake.waiting(Some(input)), ..Ledger::default() };
+            let mut run = *run;
+            [&mut run, &mut all].into_iter().for_each(|ledger| ledger.add(&waiting));
+            let judged = Judged { input, run, all, ended };
             self.job.aside.rejected(judged, &self.intake.reasons)?;
             if run.late > 0 {
                 let cause = self.intake.why_late(input);
@@ -319,11 +331,12 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             ledger: self.ledger.clone(),
             ..Epoch::default()
         };
-        let stage = self.journal.stage().to_owned();
-        let mut draft = Draft { job: self.job, stage, name: name.clone(), epoch, chosen: self.chosen()? };
+        let (stage, syncs) = (self.journal.stage().to_owned(), self.journal.syncs().clone());
+        let mut draft = Draft { job: self.job, stage, syncs, name: name.clone(), epoch, chosen: self.chosen()? };
+        self.outputs.sealed.given = self.intake.position().filter(|_| watermark < Some(i64::MAX));
         draft.outputs(&mut self.outputs, watermark, &mut self.report).await?;
         draft.aside(std::mem::take(&mut self.intake.aside))?;
-        self.snapshot.write(&self.job.scan, &self.job.out, self.journal.state(), &name, self.expiry())?;
+        self.snapshot.write(&self.job.scan, &self.job.out, &self.journal, &name, self.expiry())?;
         draft.epoch.state = self.snapshot.files.clone();
         self.last = Some(draft.epoch.clone());
         self.journal.commit(draft.epoch)?;

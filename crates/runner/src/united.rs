@@ -58,7 +58,12 @@ pub fn unite_states(places: &[PathBuf], out: &Path) -> Result<United> {
         return Ok(United { rows, files: count, up_to_date: true });
     }
     for ((from, _), file) in files.values().zip(&state).filter(|(_, file)| !out.join(&file.path).exists()) {
-        copy(from, &out.join(&file.path), &Sum { bytes: file.bytes, checksum: file.checksum.clone() })?;
+        copy(
+            from,
+            &out.join(&file.path),
+            &Sum { bytes: file.bytes, checksum: file.checksum.clone() },
+            journal.syncs(),
+        )?;
     }
     // No attempt at the same union differs from another, so that all may have one token.
     let token = "union".to_owned();

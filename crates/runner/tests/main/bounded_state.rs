@@ -111,6 +111,7 @@ async fn state_does_not_grow_with_the_days() {
         commit_interval: Duration::ZERO,
         pending_rows_max: usize::MAX,
         follow: false,
+        history: None,
     };
     let (mut held, mut written) = (0, 0);
     let report = stream(&job, inputs.map(feed).into(), cut, |progress| {

@@ -20,6 +20,7 @@ const CUT: Cut = Cut {
     commit_interval: Duration::ZERO,
     pending_rows_max: usize::MAX,
     follow: false,
+    history: None,
 };
 
 /// The beginning of an hour, counted from one.

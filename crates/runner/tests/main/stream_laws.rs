@@ -1,6 +1,7 @@
 //! Chunking, for whole runs: however a stream is polled, cut into steps, committed and stopped, the sealed bytes, the
 //! late rows and the ledger are those of one step, and the late rows and the ledger are what a count by hand says. And
 //! wherever one run ends and the next begins with its state, the sealed bytes are those of all rows that were not late.
+//! A run over history gives what a stream gives that waits for every row, whatever of its rows has to wait, and where.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -15,7 +16,7 @@ use journal::Ledger;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use runner::{Cut, Job, Report, TimePolicy, stream};
+use runner::{Cut, History, Job, Report, TimePolicy, stream};
 
 use super::player::{DELAY, Event, LATENESS, MINUTE, Player, Tapes, job};
 
@@ -82,9 +83,16 @@ fn files(path: &Path) -> Vec<PathBuf> {
     fs::read_dir(path).unwrap().flat_map(|entry| files(&entry.unwrap().path())).collect()
 }
 
+/// Everything fits in memory, or some of it, or nothing.
+fn history(rng: &mut ChaCha8Rng) -> History {
+    let mut bytes = || [0, rng.random_range(0..4_000), usize::MAX][rng.random_range(0..3)];
+    History { early_bytes: bytes(), waiting_bytes: bytes() }
+}
+
 /// Runs tapes to their end. With `rng` in small steps, with many commits, and stopped now and then.
-async fn run(command: &str, sql: &str, tapes: &Tapes, mut rng: Option<&mut ChaCha8Rng>) -> Left {
-    let dir = tempfile::tempdir().unwrap();
+async fn run(command: &str, sql: &str, tapes: &Tapes, mut rng: Option<&mut ChaCha8Rng>, all_there: bool) -> Left {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let history = rng.as_mut().filter(|_| all_there).map(|rng| history(rng));
     loop {
         let stop = Arc::new(AtomicBool::new(false));
         let job = job(command, sql, tapes, dir.path(), &stop).await;
@@ -96,6 +104,7 @@ async fn run(command: &str, sql: &str, tapes: &Tapes, mut rng: Option<&mut ChaCh
             commit_interval: if draw(0..3, 0) == 1 { Duration::ZERO } else { Duration::from_secs(600) },
             pending_rows_max: draw(1..30, usize::MAX),
             follow: false,
+            history,
         };
         let steps = AtomicUsize::new(draw(1..12, usize::MAX));
         let feed = |(input, tapes): (&&str, &[Vec<Event>; 2])| {
@@ -115,9 +124,14 @@ async fn run(command: &str, sql: &str, tapes: &Tapes, mut rng: Option<&mut ChaCh
 }
 
 /// Runs tapes, or a part of each, to their end in one go.
-async fn run_part(job: &Job, tapes: &Tapes, rows_max: usize, part: impl Fn(&str, Player) -> Player) -> Left {
+async fn run_part(
+    job: &Job,
+    tapes: &Tapes,
+    (rows_max, history): (usize, Option<History>),
+    part: impl Fn(&str, Player) -> Player,
+) -> Left {
     let (interval, commit_interval) = (Duration::from_millis(1), Duration::from_secs(600));
-    let cut = Cut { rows_max, interval, commit_interval, pending_rows_max: usize::MAX, follow: false };
+    let cut = Cut { rows_max, interval, commit_interval, pending_rows_max: usize::MAX, follow: false, history };
     let feeds = tapes.iter().map(|(input, tapes)| part(input, Player::of(tapes, None)).feed(input)).collect();
     let report = stream(job, feeds, cut, |_| {}).await.unwrap();
     Left::of(&job.out, report)
@@ -151,10 +165,12 @@ async fn go_on(command: &str, sql: &str, tapes: &Tapes, rng: &mut ChaCha8Rng, co
         let init_state = if part == 0 { Vec::new() } else { vec![out(part - 1)] };
         let part_of = |input: &str, player: Player| Player { from: from[input], to: to[input], ..player };
         let mut lefts = Vec::new();
+        let all_there = rng.random();
         for (out, rows_max) in [(out(part), 7), (out(part).with_extension("row by row"), 1)] {
             let job = job(command, sql, tapes, &out, &stop).await;
             let job = Job { init_state: init_state.clone(), keep_state: true, ..job };
-            lefts.push(run_part(&job, tapes, rows_max, part_of).await);
+            let history = Some(history(rng)).filter(|_| all_there);
+            lefts.push(run_part(&job, tapes, (rows_max, history), part_of).await);
         }
         assert_eq!(lefts[0].ledger, lefts[1].ledger, "{context}");
         let left = lefts.swap_remove(0);
@@ -174,7 +190,7 @@ async fn go_on(command: &str, sql: &str, tapes: &Tapes, rng: &mut ChaCha8Rng, co
         let of = late.iter().filter(|(of, _, _)| of == input);
         Player { left_out: of.map(|(_, partition, at)| (*partition as usize, *at as usize)).collect(), ..player }
     };
-    let whole = run_part(&job, tapes, 7, left_out).await;
+    let whole = run_part(&job, tapes, (7, None), left_out).await;
     assert!(whole.late.is_empty(), "{context}");
     assert_eq!(sealed_hours, hours(&job.out), "{context}");
     assert!(sealed == whole.sealed, "sealed bytes differ over {parts} runs: {context}");
@@ -216,8 +232,8 @@ fn law(command: &str, sql: &str, inputs: &[&'static str], keeps_rows: Option<boo
     for seed in base..base + CASES {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let tapes = tapes(&mut rng, inputs);
-        let whole = runtime.block_on(run(command, sql, &tapes, None));
-        let pieces = runtime.block_on(run(command, sql, &tapes, Some(&mut rng)));
+        let whole = runtime.block_on(run(command, sql, &tapes, None, false));
+        let pieces = runtime.block_on(run(command, sql, &tapes, Some(&mut rng), false));
         let context = format!("{command}, RESCAN_SEED={seed}\n{tapes:#?}");
         assert_eq!((&whole.late, &whole.ledger), (&pieces.late, &pieces.ledger), "{context}");
         assert!(whole.sealed == pieces.sealed, "sealed bytes differ: {context}");
@@ -228,7 +244,20 @@ fn law(command: &str, sql: &str, inputs: &[&'static str], keeps_rows: Option<boo
             assert_eq!(whole.ledger, ledger, "{context}");
         }
         runtime.block_on(go_on(command, sql, &tapes, &mut rng, &context));
+        runtime.block_on(all_there(command, sql, &tapes, &mut rng, &context));
     }
+}
+
+/// A run over history, and a stream that waits for every row.
+async fn all_there(command: &str, sql: &str, tapes: &Tapes, rng: &mut ChaCha8Rng, context: &str) {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let waits = job(command, sql, tapes, dir.path(), &Arc::new(AtomicBool::new(false))).await;
+    let waits = Job { time: TimePolicy { watermark_delay: 1 << 56, ..waits.time }, ..waits };
+    let whole = run_part(&waits, tapes, (usize::MAX, None), |_, player| player).await;
+    let history = run(command, sql, tapes, Some(rng), true).await;
+    assert!(history.late.is_empty(), "{context}");
+    assert_eq!(history.ledger, whole.ledger, "{context}");
+    assert!(history.sealed == whole.sealed, "sealed bytes of a run over history differ: {context}");
 }
 
 #[test]
