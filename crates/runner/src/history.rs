@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::shelves::{Shelves, Taken, bytes_of};
 
 /// Rows that go to f as they are read are of so many hours at most, for state is kept of all of them.
-const EARLY_HOURS: i64 = 24;
+const EARLY_HOURS: i64 = 6;
 
 /// What of a bounded run over files may be in memory.
 #[derive(Clone, Copy, Debug)]
