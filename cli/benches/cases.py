@@ -42,7 +42,7 @@ def all_cases(rescan: str, data: Data) -> list[Case]:
         return Case(f"batch {command}", engines, check)
 
     def stream(command: str, check: str) -> Case:
-        flags = [*data.inputs(data.lines), "--max-rows", str(BATCH_ROWS)]
+        flags = [*data.inputs(data.lines), "--max-rows", str(BATCH_ROWS), "--watermark-delay", "30m"]
         return Case(f"stream {command}", {"rescan": own(command, *flags)}, check, events=data.events)
 
     names = ("range", "number", "windows", "asof")
