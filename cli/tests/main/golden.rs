@@ -88,7 +88,8 @@ impl Golden {
 
     /// What makes a stream of the files where the command line does not: else all of them is there, and nothing late.
     fn delay(&self) -> &'static str {
-        if TIME_FLAGS[..2].iter().any(|flag| self.words.contains(flag)) { "" } else { "--watermark-delay 30m" }
+        let said = ["--watermark-delay", "--allowed-lateness"].iter().any(|flag| self.words.contains(flag));
+        if said { "" } else { "--watermark-delay 30m" }
     }
 
     /// Turns the files into hours of Parquet, each row as it is, and gives the command line over them.
