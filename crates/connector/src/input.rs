@@ -88,7 +88,7 @@ fn directory(directory: &Path, format: Option<FileFormat>) -> Result<Vec<InputFi
     for entry in fs::read_dir(directory).map_err(said)? {
         let path = entry.map_err(said)?.path();
         let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(['_', '.']));
-        if !hidden && !path.is_dir() {
+        if !hidden {
             files.extend(InputFile::new(&path, format)?);
         }
     }
@@ -112,12 +112,15 @@ fn file_and_rotated(path: &Path, format: Option<FileFormat>) -> Result<Vec<Input
 }
 
 impl InputFile {
-    /// `None` where the file is gone meanwhile.
+    /// `None` where the file is gone meanwhile, or is a directory.
     fn new(path: &Path, format: Option<FileFormat>) -> Result<Option<Self>> {
         let metadata = match fs::metadata(path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|e| failed(format!("read {}", path.display()), e))?,
         };
+        if metadata.is_dir() {
+            return Ok(None);
+        }
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let packed = names::is_packed(&name);
         let format = format.or_else(|| FileFormat::of(&name));

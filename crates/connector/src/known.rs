@@ -31,11 +31,15 @@ pub(crate) struct Known {
     marks: BTreeMap<String, FileMark>,
     /// By name, of files that this process has compared or read: the sum of the last bytes before the mark.
     tails: HashMap<String, u128>,
+    /// By topic: how many files had that name.
+    had: HashMap<String, i32>,
 }
 
 impl Known {
     pub(crate) fn new(marks: BTreeMap<String, FileMark>) -> Self {
-        Self { marks, tails: HashMap::new() }
+        let mut known = Self::default();
+        known.apply(&marks.into_iter().map(|(name, mark)| (name, Some(mark))).collect());
+        known
     }
 
     /// What a journal says that has one place for all files: those that sort before it byte by byte were read to the end,
@@ -78,13 +82,16 @@ impl Known {
 
     /// How many other files had this name.
     pub(crate) fn before(&self, name: &str) -> i32 {
-        let known = self.marks.values().filter(|mark| mark.topic == name);
-        known.map(|mark| mark.partition + 1).max().unwrap_or(0)
+        self.had.get(name).copied().unwrap_or(0)
     }
 
     pub(crate) fn apply(&mut self, changes: &Changes) {
         for (name, _) in changes.iter().filter(|(_, mark)| mark.is_none()) {
             self.tails.remove(name);
+        }
+        for mark in changes.iter().filter_map(|(_, mark)| mark.as_ref()) {
+            let had = self.had.entry(mark.topic.clone()).or_default();
+            *had = (*had).max(mark.partition + 1);
         }
         apply(&mut self.marks, changes);
     }
@@ -113,7 +120,7 @@ impl Known {
     /// [`SourceError::BadData`]: a file that was read is not what it was, or is gone before its end was read.
     pub(crate) fn meet(&mut self, files: &[InputFile]) -> Result<Changes> {
         let there: HashMap<&str, &InputFile> = files.iter().map(|file| (file.name.as_str(), file)).collect();
-        let Self { marks, tails } = self;
+        let Self { marks, tails, .. } = self;
         let mut lost: Vec<(&str, &FileMark)> = Vec::new();
         for (name, mark) in marks.iter() {
             let file = there.get(name.as_str()).filter(|_| !mark.gone);

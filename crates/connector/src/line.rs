@@ -9,6 +9,8 @@ use crate::decode::{ROW_BYTES_MAX, TextFormat};
 use crate::sum::RowSum;
 
 const READ: usize = 1 << 20;
+/// The first read is smaller, for there may be many small files.
+const FIRST: usize = 1 << 16;
 /// What is kept of a row that is too long: one byte too many, for the decoder to see it.
 const KEPT: usize = ROW_BYTES_MAX + 1;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -121,7 +123,7 @@ impl<R: Read> Rows<R> {
             self.dropped += self.end - KEPT;
             self.end = KEPT;
         }
-        let room = self.end + READ.max(self.end);
+        let room = if self.buffer.is_empty() { FIRST } else { self.end + READ.max(self.end) };
         self.buffer.resize(room.max(self.buffer.len()), 0);
         loop {
             match self.input.read(&mut self.buffer[self.end..]) {

@@ -49,6 +49,8 @@ pub(crate) struct Walk {
     looked: Option<(Instant, Duration)>,
     /// What a run that does not follow has still to read: files that came after its beginning are another run's.
     bounds: Option<HashSet<String>>,
+    /// What was there when the input was opened, until it is looked at.
+    first: Option<Vec<InputFile>>,
 }
 
 /// What rows are to become.
@@ -86,8 +88,9 @@ impl Walk {
         if files.is_empty() && !follow {
             bail!(SourceError::Missing(format!("{path} holds no file")));
         }
-        let bounds = (!follow).then(|| files.into_iter().filter(|file| !file.rotated).map(|file| file.name).collect());
-        Ok(Self { bounds, ..Self::over(input, shape, follow) })
+        let names = || files.iter().filter(|file| !file.rotated).map(|file| file.name.clone()).collect();
+        let bounds = (!follow).then(names);
+        Ok(Self { bounds, first: Some(files), ..Self::over(input, shape, follow) })
     }
 
     pub(crate) fn pipe(pipe: Box<dyn Read + Send>, shape: Shape) -> Self {
@@ -109,6 +112,7 @@ impl Walk {
             steps: VecDeque::new(),
             looked: None,
             bounds: None,
+            first: None,
         }
     }
 
@@ -177,7 +181,7 @@ impl Walk {
 
     /// The files that are there, with every one that was read before known again.
     fn met(&mut self) -> Result<Vec<InputFile>> {
-        let files = self.input.files(self.shape.format)?;
+        let files = self.first.take().map_or_else(|| self.input.files(self.shape.format), Ok)?;
         let changes = self.known.meet(&files)?;
         if !changes.is_empty() {
             self.note(changes);
