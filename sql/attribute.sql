@@ -47,7 +47,8 @@ join state.impressions i
   on p.subject = i.subject and p.ts between i.ts and i.ts + (select lookback from param);
 
 create view considered as
-select play_event_id, play_ts, touches(impression_ts, impression_event_id, shown_in, own) as touches
+select play_event_id, play_ts,
+       touches(impression_ts, impression_event_id, shown_in, own, (select model from param)) as touches
 from candidate
 group by play_event_id, play_ts;
 

@@ -87,6 +87,9 @@ enum Command {
     },
 }
 
+/// The stack of a thread: an expression of 2,000 operators is walked that deep. What is not used takes no memory.
+const STACK: usize = 16 << 20;
+
 fn main() -> ExitCode {
     exit::quiet_on_closed_pipes();
     if let Err(error) = settings::refuse_passwords(settings::given()) {
@@ -97,7 +100,7 @@ fn main() -> ExitCode {
         allocator::tune(command);
     }
     let cli = Cli::from_arg_matches(&words).unwrap_or_else(|error| error.exit());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&anyhow::Error::new(error).context("start the runtime")),
     };

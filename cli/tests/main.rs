@@ -4,6 +4,7 @@
 mod main {
     #[path = "../../../crates/connector/tests/main/broker.rs"]
     mod broker;
+    mod bounded;
     mod buckets;
     mod commands;
     mod complete;

@@ -1,6 +1,7 @@
 //! One CSV record to one row, as strictly as JSON: RFC 4180, an empty field is null, and `""` is empty text.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use anyhow::{Result, bail};
 use memchr::{memchr, memmem};
@@ -20,7 +21,9 @@ impl Fields {
     /// Fields in the order of a header, which has to name every column once.
     pub(crate) fn named(header: &[u8], columns: &[&str]) -> Result<Self> {
         let names = names(header)?;
-        let count = |column: &str| names.iter().filter(|name| *name == column).count();
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        names.iter().for_each(|name| *counts.entry(name).or_default() += 1);
+        let count = |column: &str| counts.get(column).copied().unwrap_or(0);
         let listed =
             |n: fn(usize) -> bool| columns.iter().copied().filter(|c| n(count(c))).collect::<Vec<_>>().join(", ");
         let (missing, twice) = (listed(|n| n == 0), listed(|n| n > 1));
@@ -30,7 +33,8 @@ impl Fields {
         if !twice.is_empty() {
             bail!(SourceError::BadData(format!("the header has more than one column {twice}")));
         }
-        Ok(Self(names.iter().map(|name| columns.iter().position(|column| column == name)).collect()))
+        let places: HashMap<&str, usize> = columns.iter().copied().zip(0..).collect();
+        Ok(Self(names.iter().map(|name| places.get(name.as_str()).copied()).collect()))
     }
 
     /// Sets the row's cells from one record. Fields that no column is declared for are skipped.

@@ -1,5 +1,6 @@
 //! A schema that nobody gave, from the first rows.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use anyhow::{Result, bail, ensure};
@@ -60,12 +61,16 @@ pub(crate) fn infer<'a>(rows: impl Iterator<Item = &'a [u8]>, format: TextFormat
 
 fn json<'a>(rows: impl Iterator<Item = &'a [u8]>) -> Vec<(String, Kind)> {
     let mut columns: Vec<(String, Kind)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for row in rows {
         let Ok(object) = serde_json::from_slice::<Object<'_>>(row) else { continue };
         for (name, value) in object.0 {
-            match columns.iter_mut().find(|(n, _)| *n == name) {
-                Some((_, kind)) => *kind = kind.with(json_kind(value.get())),
-                None => columns.push((name, json_kind(value.get()))),
+            let kind = json_kind(value.get());
+            if let Some(place) = places.get(&name) {
+                columns[*place].1 = columns[*place].1.with(kind);
+            } else {
+                places.insert(name.clone(), columns.len());
+                columns.push((name, kind));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One row on its way into columns: every value is checked and held in a cell first, and only a whole good row is
 //! appended, so that a bad one leaves nothing behind. Nothing is allocated per row.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -22,7 +23,12 @@ pub(crate) struct Row {
     time: Option<usize>,
     /// Where the last name was found. Rows name their columns in the same order, so the next is likely behind it.
     last: usize,
+    /// Where each name is.
+    places: HashMap<String, usize>,
 }
+
+/// Names behind the last one that are looked at before all are: rows may leave some out.
+const NEXT: usize = 4;
 
 struct Column {
     name: String,
@@ -62,11 +68,12 @@ impl Row {
             bail!(SourceError::BadData("rows have no column that can be read: nested values are none".to_owned()));
         };
         let at = columns.iter().position(|c| c.name == time);
+        // Of two columns with one name the first is found.
+        let places = columns.iter().enumerate().rev().map(|(place, column)| (column.name.clone(), place)).collect();
+        let row = |columns, time| Self { columns, text: String::new(), time, last, places };
         let wrong = match at {
-            _ if time.is_empty() => return Ok(Self { columns, text: String::new(), time: None, last }),
-            Some(i) if matches!(columns[i].values, Values::Time(_)) => {
-                return Ok(Self { columns, text: String::new(), time: at, last });
-            }
+            _ if time.is_empty() => return Ok(row(columns, None)),
+            Some(i) if matches!(columns[i].values, Values::Time(_)) => return Ok(row(columns, at)),
             Some(_) => format!("time column {time} is no timestamp: declare it as `{time} timestamp`"),
             None => format!("no time column {time} in the schema: name the right one with --time"),
         };
@@ -75,7 +82,8 @@ impl Row {
 
     pub(crate) fn find(&mut self, name: &str) -> Option<usize> {
         let next = self.last + 1;
-        let found = (next..self.columns.len()).chain(0..next).find(|&i| self.columns[i].name == name)?;
+        let near = (next..self.columns.len()).chain(0..next).take(NEXT).find(|&i| self.columns[i].name == name);
+        let found = near.or_else(|| self.places.get(name).copied())?;
         self.last = found;
         Some(found)
     }

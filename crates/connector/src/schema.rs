@@ -1,5 +1,7 @@
 //! Schemas by name and as text: a line a column, `name type`, as in the brackets of SQL's `create table`.
 
+use std::collections::HashSet;
+
 use anyhow::{Result, bail, ensure};
 use arrow::datatypes::{DataType, Field, Schema};
 
@@ -46,6 +48,7 @@ pub fn builtin(name: &str) -> Option<Schema> {
 /// [`SourceError::Schema`]: a line that is no column, by its number, or a name that is there twice.
 pub fn parse(text: &str) -> Result<Schema> {
     let mut fields: Vec<Field> = Vec::new();
+    let mut names = HashSet::new();
     for (i, line) in text.lines().enumerate() {
         let line = line.trim().trim_end_matches(',');
         if line.is_empty() || line.starts_with("--") || line.starts_with('#') {
@@ -53,7 +56,7 @@ pub fn parse(text: &str) -> Result<Schema> {
         }
         let wrong = |what: String| SourceError::Schema(format!("schema, line {}: {what}", i + 1));
         let field = column(line).map_err(|e| wrong(e.to_string()))?;
-        ensure!(fields.iter().all(|f| f.name() != field.name()), wrong(format!("{} is there twice", field.name())));
+        ensure!(names.insert(field.name().clone()), wrong(format!("{} is there twice", field.name())));
         fields.push(field);
     }
     let none = || SourceError::Schema("schema without columns: write a line for each, such as `ts timestamp`".into());

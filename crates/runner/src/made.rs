@@ -30,6 +30,13 @@ pub struct Made {
     pub binding: Binding,
 }
 
+/// Texts of scripts of rescan's own that say what an earlier text said, and keep the same state: so an output that was
+/// made with the earlier one is up to date, or goes on. The checksum of each text, and of the earlier one.
+const SAME: [(&str, &str); 2] = [
+    ("8abdec5eb418727d07e885198b4da189", "9cbb59bd0ea5eac6f279be99a8adee6d"),
+    ("595891d206df959e331d23d92b355a46", "b514a1a8f22723db8f972d20b4f32525"),
+];
+
 impl Made {
     /// By an f as it runs.
     pub(crate) fn of(scan: &Scan, output: &Output) -> Made {
@@ -45,9 +52,12 @@ impl Made {
         }
     }
 
-    /// The checksum of a script's text: what tells one f from another of the same name.
+    /// What tells one f from another of the same name: the checksum of the script's text, or of an earlier text that says
+    /// the same.
     pub fn text_of(script: &Script) -> String {
-        Sum::of(script.text.as_bytes()).checksum
+        let checksum = Sum::of(script.text.as_bytes()).checksum;
+        let same = SAME.iter().find(|(text, _)| *text == checksum);
+        same.map_or(checksum, |(_, earlier)| (*earlier).to_owned())
     }
 
     /// Whether it is of this very script.
@@ -70,5 +80,22 @@ impl Made {
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} with {}", self.output, self.script, json!(self.binding))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who changes one of these scripts says here whether it still is the same f.
+    #[test]
+    fn scripts_that_say_the_same_are_the_same_f() {
+        let scripts = [
+            ("ingest", include_str!("../../../sql/ingest.sql"), "9cbb59bd0ea5eac6f279be99a8adee6d"),
+            ("attribute", include_str!("../../../sql/attribute.sql"), "b514a1a8f22723db8f972d20b4f32525"),
+        ];
+        for (name, text, first) in scripts {
+            assert_eq!(Made::text_of(&Script::parse(name, text).unwrap()), first, "{name}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use crate::binding::{Binding, TIME, canonical};
 use crate::clause::Clauses;
 use crate::contract::breach;
+use crate::depth::too_deep_text;
 use crate::expand::{Names, Relation, named};
 use crate::refuse::Refusal;
 use crate::script::{Script, ScriptError, Stated};
@@ -104,6 +105,9 @@ pub(crate) async fn bind(script: &Script, binding: &Binding, context: &SessionCo
 fn expressions(script: &Script, binding: &Binding) -> Bind<BTreeMap<String, Vec<Expr>>> {
     let parsed = |(name, texts): (&String, &Vec<String>)| {
         let parse = |text: &String| {
+            if let Some(why) = too_deep_text(text) {
+                return Err(script.error(1, why));
+            }
             let parser = Parser::new(&GenericDialect {}).try_with_sql(text);
             let parsed = parser.and_then(|mut parser| {
                 let expr = parser.parse_expr()?;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{concat_batches, interleave};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
+use crate::by_time::ByTime;
 use crate::index::Index;
 use crate::lattice::Value;
 
@@ -23,6 +24,8 @@ pub(crate) struct Bucket {
     pub rows: u32,
     /// The key's index, then one for each set of columns that a join looks up.
     pub indexes: Vec<Index>,
+    /// For each set of columns that a join looks up by time too, the rows of those keys that have many.
+    pub by_time: Vec<Option<ByTime>>,
     /// The values of each lattice column, by row.
     pub lattices: Vec<Vec<Value>>,
     /// Rows that a row of the same key and lesser content replaced.
@@ -33,12 +36,14 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn new(indexes: usize, lattices: usize) -> Bucket {
+    /// `by_time`: of each lookup whether it is by time too.
+    pub(crate) fn new(by_time: impl ExactSizeIterator<Item = bool>, lattices: usize) -> Bucket {
         Bucket {
             chunks: Vec::new(),
             starts: Vec::new(),
             rows: 0,
-            indexes: (0..indexes).map(|_| Index::default()).collect(),
+            indexes: (0..=by_time.len()).map(|_| Index::default()).collect(),
+            by_time: by_time.map(|by_time| by_time.then(ByTime::default)).collect(),
             lattices: vec![Vec::new(); lattices],
             superseded: HashSet::new(),
             retracted: HashSet::new(),
@@ -73,6 +78,12 @@ impl Bucket {
     pub(crate) fn locate(&self, row: u32) -> (usize, usize) {
         let chunk = self.starts.partition_point(|start| *start <= row) - 1;
         (chunk, (row - self.starts[chunk]) as usize)
+    }
+
+    /// The event time of a row, microseconds, which is in this stored column.
+    pub(crate) fn time(&self, column: usize, row: u32) -> i64 {
+        let (chunk, row) = self.locate(row);
+        self.chunks[chunk].column(column).as_primitive::<TimestampMicrosecondType>().value(row)
     }
 
     /// One stored column of some rows.

@@ -1,5 +1,6 @@
 //! Rows and tables as a script sees them: the columns of an input, in its types.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -25,14 +26,15 @@ pub(crate) fn conforming(
 ) -> Result<LogicalPlan> {
     let given = table.schema();
     let scan = context.read_table(table)?.into_unoptimized_plan();
+    let places = places_of(&given);
     let columns = schema.fields().iter().map(|field| {
         let column = col(datafusion::common::Column::from_name(field.name()));
         let (name, kind) = (field.name(), field.data_type());
-        match given.field_with_name(name) {
-            Ok(given) if given.data_type() == kind => column,
-            Ok(_) => cast_expr(column, kind.clone()).alias(name),
+        match places.get(name.as_str()).map(|place| given.field(*place)) {
+            Some(given) if given.data_type() == kind => column,
+            Some(_) => cast_expr(column, kind.clone()).alias(name),
             // What no file of the table has is null.
-            Err(_) => cast_expr(lit(ScalarValue::Null), kind.clone()).alias(name),
+            None => cast_expr(lit(ScalarValue::Null), kind.clone()).alias(name),
         }
     });
     LogicalPlanBuilder::from(scan).project(columns)?.build()
@@ -50,11 +52,23 @@ pub(crate) fn owned_text(schema: &SchemaRef) -> SchemaRef {
 
 /// Rows as a table sees them: its columns by name, in its types.
 pub(crate) fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = schema.fields().iter().map(|field| {
-        let column = rows.column_by_name(field.name());
+    let held = rows.schema();
+    let mut places = None;
+    let columns = schema.fields().iter().enumerate().map(|(place, field)| {
+        // Most rows have their columns in their places.
+        let place = match held.fields().get(place) {
+            Some(held) if held.name() == field.name() => Some(place),
+            _ => places.get_or_insert_with(|| places_of(&held)).get(field.name().as_str()).copied(),
+        };
+        let column = place.map(|place| rows.column(place));
         let column =
             column.ok_or_else(|| DataFusionError::Execution(format!("rows have no column {}", field.name())))?;
         if column.data_type() == field.data_type() { Ok(column.clone()) } else { Ok(cast(column, field.data_type())?) }
     });
     Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)?)
+}
+
+/// Where each column is; of two with one name the first.
+fn places_of(schema: &Schema) -> HashMap<&str, usize> {
+    schema.fields().iter().enumerate().rev().map(|(place, field)| (field.name().as_str(), place)).collect()
 }

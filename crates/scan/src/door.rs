@@ -22,6 +22,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use crate::apart::{Apart, apart, reason};
 use crate::binding::canonical;
 use crate::contract::breach;
+use crate::depth::too_deep_text;
 use crate::scan::template_config;
 use crate::slot::{Filling, Slot, SlotTable};
 use crate::state::State;
@@ -81,6 +82,11 @@ impl Door {
     /// # Errors
     /// SQL that does not fit the rows; clocks, randomness and aggregates.
     pub async fn new(schema: &SchemaRef, select: Option<&str>, filter: Option<&str>) -> Result<Door> {
+        for (flag, text) in [("--where", filter), ("--select", select)] {
+            if let Some(why) = text.and_then(too_deep_text) {
+                return Err(DataFusionError::Plan(format!("{flag}: {why}")));
+            }
+        }
         let rows = Arc::new(canonical(schema));
         let context = SessionContext::new_with_config(template_config());
         let table = SlotTable { slot: Slot::Batch(TABLE.to_owned()), schema: rows.clone() };

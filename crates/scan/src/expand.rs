@@ -4,7 +4,7 @@
 //! `i as impression` (as PostgreSQL and DuckDB do) where all columns of `i` are meant, whatever they are. Both are
 //! resolved here, in the tree and never in the text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -300,24 +300,18 @@ fn row(
 
 /// What stands in for a column may be selected beside it: `subject, video_id` where the subject is `video_id`.
 fn each_once(projection: Vec<SelectItem>) -> Vec<SelectItem> {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let first = |item: &SelectItem| {
         let SelectItem::UnnamedExpr(expr) = item else { return true };
         let Some((qualifier, column)) = reference(expr) else { return true };
-        let column = (qualifier.map(str::to_owned), column.to_owned());
-        let first = !seen.contains(&column);
-        seen.push(column);
-        first
+        seen.insert((qualifier.map(str::to_owned), column.to_owned()))
     };
     projection.into_iter().filter(first).collect()
 }
 
 fn union_by_name(left: &mut Relation, right: Relation) {
-    for column in right.columns {
-        if !left.columns.contains(&column) {
-            left.columns.push(column);
-        }
-    }
+    let mut known: HashSet<String> = left.columns.iter().cloned().collect();
+    left.columns.extend(right.columns.into_iter().filter(|column| known.insert(column.clone())));
     for row in right.rows {
         if !left.rows.contains(&row) {
             left.rows.push(row);

@@ -12,6 +12,7 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 
+use crate::repeated::REPEATS;
 use crate::touches::TOUCHES;
 
 /// Rewrites aggregations in two phases of what gathers lists to one.
@@ -37,7 +38,7 @@ impl PhysicalOptimizerRule for GatherOnce {
 }
 
 fn once(last: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let gathers = last.aggr_expr().iter().any(|aggregate| aggregate.fun().name() == TOUCHES);
+    let gathers = last.aggr_expr().iter().any(|aggregate| [TOUCHES, REPEATS].contains(&aggregate.fun().name()));
     let Some(shuffle) = last.input().downcast_ref::<RepartitionExec>().filter(|_| gathers) else { return Ok(None) };
     let Some(first) = shuffle.input().downcast_ref::<AggregateExec>() else { return Ok(None) };
     if (*last.mode(), *first.mode()) != (AggregateMode::FinalPartitioned, AggregateMode::Partial) {
@@ -62,12 +63,13 @@ mod tests {
     use datafusion::prelude::{SessionConfig, SessionContext};
 
     use super::*;
+    use crate::lattice::Detail;
     use crate::touches::touches;
 
     #[tokio::test]
     async fn lists_are_gathered_in_one_phase_and_counts_in_two() {
         let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
-        context.register_udaf(touches());
+        context.register_udaf(touches(Detail::Whole));
         let values = "(values (1, timestamp '2026-11-20', 'a'), (2, timestamp '2026-11-20', 'b')) t (play, ts, id)";
         context.sql(&format!("create table shown as select * from {values}")).await.unwrap();
         let plan = async |aggregate: &str| {

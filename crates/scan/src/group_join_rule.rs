@@ -9,21 +9,24 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::common::{JoinSide, JoinType};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 use datafusion::physical_expr::projection::update_expr;
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_expr::{Partitioning, PhysicalExprRef};
+use datafusion::physical_expr::{Partitioning, PhysicalExprRef, split_conjunction};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::joins::utils::ColumnIndex;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{Distribution, ExecutionPlan, ExecutionPlanProperties};
 
-use crate::group_join::{GroupJoin, GroupJoinExec};
+use crate::group_join::{Ends, GroupJoin, GroupJoinExec};
 use crate::lookup_rule::{is_plain, output};
-use crate::touches::TOUCHES;
+use crate::span::Span;
+use crate::touches::{TOUCHES, ends_only};
 
 /// To be run when lists are gathered in one phase.
 #[derive(Debug)]
@@ -87,12 +90,21 @@ fn joined(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if !time.is_some_and(|time| output[time.index()].side == JoinSide::Right) {
         return Ok(None);
     }
+    let span = join.filter().map(|filter| Span::of(filter, JoinSide::Right)).transpose()?.flatten();
+    let ends = match &span {
+        Some(span) if ends_only(&gathers.expressions()) => ends(&args, &output, span)?,
+        _ => None,
+    };
+    // Which models there are is not told of each pair.
+    let args: Vec<PhysicalExprRef> = args.into_iter().take(4).collect();
     let used: BTreeSet<usize> = args.iter().flat_map(collect_columns).map(|column| column.index()).collect();
     let used: Vec<usize> = used.into_iter().collect();
     let args = args.into_iter().map(|arg| among(arg, &used)).collect::<Result<_>>()?;
     let group_join = GroupJoin {
         on: join.on().to_vec(),
         filter: join.filter().cloned(),
+        span,
+        ends,
         partnered: join.dynamic_expressions_produced().into_iter().find_map(|filter| Arc::downcast(filter).ok()),
         group,
         aggregate: gathers.clone(),
@@ -107,6 +119,47 @@ fn joined(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     }
     let (left, right) = (one_partition(unshuffled(join.left())), unshuffled(join.right()).clone());
     Ok(Some(Arc::new(GroupJoinExec::new(left, right, Arc::new(group_join), aggregate.schema()))))
+}
+
+/// Which right rows count where only the ends of a list do; none where it cannot be told without a look at all pairs.
+/// `args` are over what the join puts out.
+fn ends(args: &[PhysicalExprRef], output: &[ColumnIndex], span: &Span) -> Result<Option<Ends>> {
+    let right = |arg: &PhysicalExprRef| {
+        let column = &output[arg.downcast_ref::<Column>()?.index()];
+        (column.side == JoinSide::Right).then_some(column.index)
+    };
+    let ([time, identity, _, own, ..], whole) = (args, span.whole) else { return Ok(None) };
+    let (Some(time), Some(identity)) = (right(time), right(identity)) else { return Ok(None) };
+    if time != span.column || !whole {
+        return Ok(None);
+    }
+    let mut pairs = Vec::new();
+    for equal in split_conjunction(own) {
+        let Some(equal) = equal.downcast_ref::<BinaryExpr>().filter(|equal| *equal.op() == Operator::Eq) else {
+            return Ok(None);
+        };
+        let sides = [equal.left(), equal.right()];
+        let of = |side: JoinSide| sides.iter().find(|expr| is_of(expr, output, side));
+        let (Some(left), Some(right)) = (of(JoinSide::Left), of(JoinSide::Right)) else { return Ok(None) };
+        pairs.push((below(left, output)?, below(right, output)?));
+    }
+    Ok(Some(Ends { identity, own: pairs }))
+}
+
+/// Whether an expression over what a join puts out is one over columns of a side.
+fn is_of(expr: &PhysicalExprRef, output: &[ColumnIndex], side: JoinSide) -> bool {
+    let columns = collect_columns(expr);
+    !columns.is_empty() && columns.iter().all(|column| output[column.index()].side == side)
+}
+
+/// The same over the columns of the side itself.
+fn below(expr: &PhysicalExprRef, output: &[ColumnIndex]) -> Result<PhysicalExprRef> {
+    let place = |column: &Column| Arc::new(Column::new(column.name(), output[column.index()].index)) as PhysicalExprRef;
+    let placed = expr.clone().transform(|expr| {
+        let placed = expr.downcast_ref::<Column>().map(place);
+        Ok(placed.map_or_else(|| Transformed::no(expr), Transformed::yes))
+    });
+    placed.data()
 }
 
 /// An expression over all columns as one over those in use.

@@ -11,37 +11,57 @@ const MORE: u32 = 1 << 31;
 /// follows a chain compares the keys themselves. There is room for 2^31 - 1 rows.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    heads: HashTable<(u64, u32)>,
+    heads: HashTable<Head>,
     next: Vec<u32>,
 }
 
+/// The newest row of a hash, and how many rows have it.
+#[derive(Debug)]
+struct Head {
+    hash: u64,
+    row: u32,
+    rows: u32,
+}
+
 impl Index {
-    /// Adds the next row; `None` where its key has a null and can be found by nobody.
-    pub(crate) fn push(&mut self, hash: Option<u64>) {
+    /// Adds the next row; `None` where its key has a null and no look-up can find it. Answers how many rows have its hash.
+    pub(crate) fn push(&mut self, hash: Option<u64>) -> u32 {
         let row = self.next.len() as u32;
-        let Some(hash) = hash else { return self.next.push(END) };
-        let next = match self.heads.entry(hash, |head| head.0 == hash, |head| head.0) {
+        let Some(hash) = hash else {
+            self.next.push(END);
+            return 0;
+        };
+        let (next, rows) = match self.heads.entry(hash, |head| head.hash == hash, |head| head.hash) {
             hashbrown::hash_table::Entry::Occupied(mut entry) => {
-                std::mem::replace(&mut entry.get_mut().1, row | MORE) & !MORE
+                let head = entry.get_mut();
+                head.rows += 1;
+                (std::mem::replace(&mut head.row, row | MORE) & !MORE, head.rows)
             }
             hashbrown::hash_table::Entry::Vacant(entry) => {
-                entry.insert((hash, row));
-                END
+                entry.insert(Head { hash, row, rows: 1 });
+                (END, 1)
             }
         };
         self.next.push(next);
+        rows
     }
 
     /// Whether any row has this hash.
     #[inline]
     pub(crate) fn has(&self, hash: u64) -> bool {
-        self.heads.find(hash, |head| head.0 == hash).is_some()
+        self.heads.find(hash, |head| head.hash == hash).is_some()
+    }
+
+    /// The newest row with this hash.
+    #[inline]
+    pub(crate) fn newest(&self, hash: u64) -> Option<u32> {
+        self.heads.find(hash, |head| head.hash == hash).map(|head| head.row & !MORE)
     }
 
     /// The rows with this hash, the newest first.
     #[inline]
     pub(crate) fn chain(&self, hash: u64) -> Chain<'_> {
-        let head = self.heads.find(hash, |head| head.0 == hash).map_or(END, |head| head.1);
+        let head = self.heads.find(hash, |head| head.hash == hash).map_or(END, |head| head.row);
         match head {
             END => Chain { next: &[], row: END },
             _ if head & MORE == 0 => Chain { next: &[], row: head },
@@ -75,9 +95,8 @@ mod tests {
     #[test]
     fn chains_hold_every_row_of_a_hash() {
         let mut index = Index::default();
-        for hash in [Some(7), None, Some(9), Some(7), Some(7)] {
-            index.push(hash);
-        }
+        let rows = [Some(7), None, Some(9), Some(7), Some(7)].map(|hash| index.push(hash));
+        assert_eq!(rows, [1, 0, 1, 2, 3]);
         assert_eq!(index.chain(7).collect::<Vec<_>>(), [4, 3, 0]);
         assert_eq!(index.chain(9).collect::<Vec<_>>(), [2]);
         assert_eq!(index.chain(0).count(), 0);

@@ -22,7 +22,9 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::lattice::Detail;
 use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, verified};
+use crate::probe::Probe;
 use crate::slot::{Filling, filling};
+use crate::span::Span;
 use crate::table::{Found, Table, hash_rows};
 
 /// Which rows come out.
@@ -46,6 +48,10 @@ pub(crate) struct Lookup {
     /// The batch's key expressions, and the state table's key columns.
     pub keys: Vec<(PhysicalExprRef, usize)>,
     pub filter: Option<JoinFilter>,
+    /// What the filter says of the partner's time; its column is the state table's.
+    pub span: Option<Span>,
+    /// Whether rows of state that were retracted are no partners.
+    pub standing: bool,
     /// Which side of the join, and of its filter, the batch is.
     pub batch_side: JoinSide,
     /// The state table's column behind each column of the state side.
@@ -182,29 +188,61 @@ impl Joining {
         }
     }
 
-    /// Calls `each` with the pairs of batch rows and state rows whose keys are equal and that pass the filter.
+    /// Calls `each` with the pairs of batch rows and state rows whose keys are equal and that pass the filter; where only
+    /// the batch rows come out, with one pair of each row that has any.
     fn pairs(
         &self,
         batch: &RecordBatch,
         mut each: impl FnMut(&Table, &UInt32Array, &[Found]) -> Result<()>,
     ) -> Result<()> {
         let Some(table) = self.filling.state.table(&self.lookup.table) else { return Ok(()) };
+        let Lookup { lookup, standing, kind, .. } = *self.lookup.as_ref();
         let keys = evaluated(self.lookup.keys.iter().map(|(expr, _)| expr), batch)?;
-        let (mut rows, mut found) = (Vec::new(), Vec::new());
-        table.probe(self.lookup.lookup, &hash_rows(&keys, true)?, &mut rows, &mut found);
-        for (rows, found) in rows.chunks(PAIRS_AT_ONCE).zip(found.chunks(PAIRS_AT_ONCE)) {
-            let rows = UInt32Array::from(rows.to_vec());
-            let kept = self.verify(batch, &keys, table, &rows, found)?;
-            if kept.true_count() == found.len() {
-                each(table, &rows, found)?;
-            } else if kept.true_count() > 0 {
-                let rows = arrow::compute::filter(&rows, &kept)?;
-                let found: Vec<Found> =
-                    found.iter().zip(kept.values()).filter(|pair| pair.1).map(|pair| *pair.0).collect();
-                each(table, rows.as_primitive(), &found)?;
-            }
+        let mut hashes = hash_rows(&keys, true)?;
+        let span = self.lookup.span.as_ref().filter(|span| span.column == table.time_column());
+        let spans = span.map(|span| span.of_rows(batch)).transpose()?;
+        let one =
+            matches!(kind, Kind::Batch { .. }) && (self.lookup.filter.is_none() || span.is_some_and(|span| span.whole));
+        let mut probe = Probe { lookup, hashes: &hashes, spans, standing, one };
+        let mut alone = Vec::new();
+        table.probe(&probe, PAIRS_AT_ONCE, |rows, found| {
+            let kept = self.verified(batch, &keys, table, rows, found, &mut each)?;
+            alone.extend(rows.iter().zip(kept.values()).filter(|(_, kept)| one && !*kept).map(|(row, _)| *row));
+            Ok(())
+        })?;
+        if alone.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // The one candidate of a row shares its hash and not its key: there may be others.
+        let spans = probe.spans.take();
+        let mut again = vec![None; hashes.len()];
+        alone.into_iter().for_each(|row| again[row as usize] = hashes[row as usize].take());
+        let probe = Probe { lookup, hashes: &again, spans, standing, one: false };
+        table.probe(&probe, PAIRS_AT_ONCE, |rows, found| {
+            self.verified(batch, &keys, table, rows, found, &mut each).map(|_| ())
+        })
+    }
+
+    /// Calls `each` with those pairs that the join means, and says which they are.
+    fn verified(
+        &self,
+        batch: &RecordBatch,
+        keys: &[ArrayRef],
+        table: &Table,
+        rows: &[u32],
+        found: &[Found],
+        each: &mut impl FnMut(&Table, &UInt32Array, &[Found]) -> Result<()>,
+    ) -> Result<BooleanArray> {
+        let rows = UInt32Array::from(rows.to_vec());
+        let kept = self.verify(batch, keys, table, &rows, found)?;
+        if kept.true_count() == found.len() {
+            each(table, &rows, found)?;
+        } else if kept.true_count() > 0 {
+            let rows = arrow::compute::filter(&rows, &kept)?;
+            let found: Vec<Found> = found.iter().zip(kept.values()).filter(|pair| pair.1).map(|pair| *pair.0).collect();
+            each(table, rows.as_primitive(), &found)?;
+        }
+        Ok(kept)
     }
 
     fn verify(

@@ -16,9 +16,11 @@ use datafusion::physical_plan::joins::utils::{ColumnIndex, build_join_schema};
 
 use crate::lookup::{KeyLookupJoinExec, Kind, Lookup};
 use crate::slot::{Slot, slot_below};
+use crate::span::Span;
+use crate::table::LookedUp;
 
 /// The column sets that joins look up, by table of state: each becomes an index.
-pub(crate) type Lookups = BTreeMap<String, Vec<Vec<usize>>>;
+pub(crate) type Lookups = BTreeMap<String, Vec<LookedUp>>;
 
 /// Rewrites joins with state, and remembers which indexes they need.
 #[derive(Debug, Default)]
@@ -32,13 +34,15 @@ impl KeyLookupRule {
         self.lookups.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn index(&self, table: &str, columns: Vec<usize>) -> usize {
+    fn index(&self, table: &str, columns: Vec<usize>, by_time: bool) -> usize {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         let known = lookups.entry(table.to_owned()).or_default();
-        known.iter().position(|held| *held == columns).unwrap_or_else(|| {
-            known.push(columns);
+        let at = known.iter().position(|held| held.columns == columns).unwrap_or_else(|| {
+            known.push(LookedUp { columns, by_time });
             known.len() - 1
-        })
+        });
+        known[at].by_time |= by_time;
+        at
     }
 
     fn rewrite(&self, join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -56,12 +60,18 @@ impl KeyLookupRule {
                 let Some(column) = state.downcast_ref::<Column>() else { return Ok(None) };
                 keys.push((batch.clone(), slot.columns[column.index()]));
             }
+            let span = join.filter().map(|filter| Span::of(filter, state_side_of(batch_side))).transpose()?.flatten();
+            let span = span.map(|span| Span { column: slot.columns[span.column], ..span });
+            // Where all pairs come out, each of a key's rows is looked at anyway.
+            let by_time = span.is_some() && !matches!(kind, Kind::Pairs { .. });
             let lookup = Lookup {
                 kind,
                 table: table.clone(),
-                lookup: self.index(table, keys.iter().map(|key| key.1).collect()),
+                lookup: self.index(table, keys.iter().map(|key| key.1).collect(), by_time),
                 keys,
                 filter: join.filter().cloned(),
+                span,
+                standing: slot.standing,
                 batch_side,
                 state_columns: slot.columns.clone(),
                 output: output(join),
@@ -72,6 +82,10 @@ impl KeyLookupRule {
         }
         Ok(None)
     }
+}
+
+fn state_side_of(batch: JoinSide) -> JoinSide {
+    if batch == JoinSide::Left { JoinSide::Right } else { JoinSide::Left }
 }
 
 /// Whether a join has nothing but its keys and its filter that says which pairs come out.

@@ -29,6 +29,7 @@ use crate::functions::{id_count, id_set};
 use crate::items::items;
 use crate::lattice::Detail;
 use crate::lookup_rule::KeyLookupRule;
+use crate::repeated::repeats;
 use crate::script::{Script, ScriptError};
 use crate::slot::Filling;
 use crate::sound::Sound;
@@ -324,7 +325,8 @@ pub(crate) fn session(
     let context = SessionContext::new_with_state(builder.build());
     context.register_udaf(id_set(approximate, detail));
     context.register_udf(id_count());
-    context.register_udaf(touches());
+    context.register_udaf(repeats());
+    context.register_udaf(touches(detail));
     context.register_udf(credits());
     context.register_udf(sources());
     context.register_udaf(bottom());

@@ -6,6 +6,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use thiserror::Error;
 
+use crate::depth::too_deep;
+
 /// A script breaks its contract: where, and how.
 #[derive(Debug, Error)]
 #[error("{script}, line {line}: {reason}")]
@@ -79,6 +81,9 @@ impl Script {
                 continue;
             };
             let line = first.span.start.line;
+            if let Some(why) = too_deep(tokens.iter().map(|token| &token.token)) {
+                return Err(error(line, why));
+            }
             let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens.to_vec());
             let statement = parser.parse_statement().map_err(|e| error(line, format!("not SQL: {e}")))?;
             if parser.peek_token().token != Token::EOF {

@@ -15,7 +15,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, project_schema};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::memory::MemoryStream;
@@ -66,11 +66,29 @@ impl TableProvider for SlotTable {
         &self,
         _: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let standing = filters.iter().any(|filter| self.is_standing(filter));
         let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        Ok(Arc::new(SlotExec::new(self.slot.clone(), project_schema(&self.schema, projection)?, columns)))
+        Ok(Arc::new(SlotExec::new(self.slot.clone(), project_schema(&self.schema, projection)?, columns, standing)))
+    }
+
+    /// State itself leaves out the rows that were retracted, so that a look-up still finds it below.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let applied = |filter: &&Expr| match self.is_standing(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(applied).collect())
+    }
+}
+
+impl SlotTable {
+    /// Whether a filter is `not retracted`, of state.
+    fn is_standing(&self, filter: &Expr) -> bool {
+        let Expr::Not(of) = filter else { return false };
+        matches!((of.as_ref(), &self.slot), (Expr::Column(column), Slot::State(_)) if column.name == "retracted")
     }
 }
 
@@ -80,18 +98,20 @@ pub(crate) struct SlotExec {
     pub slot: Slot,
     /// The columns of the table that it gives.
     pub columns: Vec<usize>,
+    /// Of state only the rows that were not retracted.
+    pub standing: bool,
     properties: Arc<PlanProperties>,
 }
 
 impl SlotExec {
-    fn new(slot: Slot, schema: SchemaRef, columns: Vec<usize>) -> SlotExec {
+    fn new(slot: Slot, schema: SchemaRef, columns: Vec<usize>, standing: bool) -> SlotExec {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        SlotExec { slot, columns, properties: Arc::new(properties) }
+        SlotExec { slot, columns, standing, properties: Arc::new(properties) }
     }
 
     fn rows(&self, filling: &Filling) -> Result<Vec<RecordBatch>> {
@@ -103,7 +123,7 @@ impl SlotExec {
             Slot::Next(name) => project(filling.next.get(name)),
             Slot::State(name) => {
                 let Some(table) = filling.state.table(name) else { return Ok(Vec::new()) };
-                let found = table.all();
+                let found = table.all(self.standing);
                 let columns = self.columns.iter().map(|column| table.gather(*column, &found, Detail::Whole));
                 let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(found.len()));
                 let columns = columns.collect::<Result<_>>()?;
@@ -128,7 +148,8 @@ impl DisplayAs for SlotExec {
         };
         let schema = self.schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "SlotExec: {space}.{name} [{}]", columns.join(", "))
+        let standing = if self.standing { ", not retracted" } else { "" };
+        write!(f, "SlotExec: {space}.{name} [{}]{standing}", columns.join(", "))
     }
 }
 

@@ -45,7 +45,7 @@ impl State {
     /// None for a table of this script.
     pub fn summary(&self, name: &str) -> Result<Vec<RecordBatch>> {
         let Some(table) = self.tables.get(name) else { return Ok(Vec::new()) };
-        let found = table.all();
+        let found = table.all(false);
         let columns = (0..table.schema().fields().len()).map(|column| table.gather(column, &found, Detail::Summary));
         Ok(vec![RecordBatch::try_new(table.schema().clone(), columns.collect::<Result<_>>()?)?])
     }

@@ -7,16 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, make_comparator};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::NullBuffer;
-use arrow::compute::kernels::cmp::not_distinct;
-use arrow::compute::{SortOptions, and, filter_record_batch, interleave, not, take, take_record_batch};
+use arrow::compute::{filter_record_batch, interleave, not};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
-use arrow::row::{RowConverter, SortField};
 use datafusion::common::hash_utils::{RandomState, create_hashes};
 use datafusion::error::{DataFusionError, Result};
 
 use crate::bucket::Bucket;
+use crate::incoming::Part;
 use crate::lattice::{self, Detail, Lattice};
 
 /// What a script declares of a table of state.
@@ -31,8 +30,15 @@ pub(crate) struct Layout {
     pub lattices: Vec<(usize, Lattice)>,
     /// The boolean column that takes a row back.
     pub retracted: Option<usize>,
-    /// The sets of columns by which joins look rows up.
-    pub lookups: Vec<Vec<usize>>,
+    pub lookups: Vec<LookedUp>,
+}
+
+/// Columns by which joins look rows up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LookedUp {
+    pub columns: Vec<usize>,
+    /// Whether a join asks for partners within a span of event time, and needs few of a key's rows.
+    pub by_time: bool,
 }
 
 /// What merging rows into a table did.
@@ -60,8 +66,10 @@ pub(crate) struct Table {
     /// The columns that are stored as Arrow: all but the lattices.
     stored: Vec<usize>,
     stored_schema: SchemaRef,
-    width: i64,
-    buckets: BTreeMap<i64, Bucket>,
+    /// Which of those is event time.
+    pub(crate) stored_time: usize,
+    pub(crate) width: i64,
+    pub(crate) buckets: BTreeMap<i64, Bucket>,
 }
 
 /// Looking up costs a cache miss a bucket, expiry is exact to a bucket: a few buckets a retention balance the two.
@@ -74,7 +82,9 @@ impl Table {
         let stored: Vec<usize> = (0..layout.schema.fields().len()).filter(|column| !is_lattice(column)).collect();
         let fields: Vec<Field> = stored.iter().map(|column| layout.schema.field(*column).clone()).collect();
         let width = (layout.keep / BUCKETS_A_RETENTION).max(WIDTH_MIN);
-        Table { stored, stored_schema: Arc::new(Schema::new(fields)), width, buckets: BTreeMap::new(), layout }
+        let stored_time = stored.iter().position(|column| *column == layout.time).unwrap_or_default();
+        let stored_schema = Arc::new(Schema::new(fields));
+        Table { stored, stored_schema, stored_time, width, buckets: BTreeMap::new(), layout }
     }
 
     /// Merges rows; their schema is the table's. `touched` collects the rows of state they went to.
@@ -92,12 +102,12 @@ impl Table {
         let times = event_times(rows.column(self.layout.time))?;
         let hashes = self.hashes(rows)?;
         for (bucket, members) in self.by_bucket(times.values()) {
-            let state = self
-                .buckets
-                .entry(bucket)
-                .or_insert_with(|| Bucket::new(1 + self.layout.lookups.len(), self.layout.lattices.len()));
-            let part =
-                Part { layout: &self.layout, stored: &self.stored, schema: &self.stored_schema, rows, hashes: &hashes };
+            let state = self.buckets.entry(bucket).or_insert_with(|| {
+                let by_time = self.layout.lookups.iter().map(|lookup| lookup.by_time);
+                Bucket::new(by_time, self.layout.lattices.len())
+            });
+            let (layout, stored, schema) = (&self.layout, &self.stored, &self.stored_schema);
+            let part = Part { layout, stored, time: self.stored_time, schema, rows, hashes: &hashes };
             let newest = members.iter().map(|row| times.value(*row as usize)).max();
             state.newest = state.newest.max(newest.unwrap_or(i64::MIN));
             part.merge_into(state, &members, &mut merged, |row| touched.push((bucket, row)))?;
@@ -111,7 +121,7 @@ impl Table {
             |set: &[usize]| -> Vec<ArrayRef> { set.iter().map(|column| rows.column(*column).clone()).collect() };
         let mut all = vec![hash_rows(&columns(&self.layout.key), false)?];
         for lookup in &self.layout.lookups {
-            all.push(hash_rows(&columns(lookup), true)?);
+            all.push(hash_rows(&columns(&lookup.columns), true)?);
         }
         Ok(all)
     }
@@ -140,27 +150,17 @@ impl Table {
         &self.layout.schema
     }
 
-    /// Candidates of each hash by one lookup: pairs of a probing row and a row of state. Their keys may still differ.
-    pub(crate) fn probe(&self, lookup: usize, hashes: &[Option<u64>], probing: &mut Vec<u32>, found: &mut Vec<Found>) {
-        for (position, bucket) in self.buckets.values().enumerate() {
-            let index = &bucket.indexes[1 + lookup];
-            for (row, hash) in hashes.iter().enumerate() {
-                let Some(hash) = hash else { continue };
-                for state_row in index.chain(*hash) {
-                    if bucket.live(state_row) {
-                        probing.push(row as u32);
-                        found.push(Found { bucket: position as u32, row: state_row });
-                    }
-                }
-            }
-        }
+    /// The position of its event time among its columns.
+    pub(crate) fn time_column(&self) -> usize {
+        self.layout.time
     }
 
-    /// Every row that joins and scans see.
-    pub(crate) fn all(&self) -> Vec<Found> {
+    /// Every row that joins and scans see; where only `standing` rows are wanted, none that was retracted.
+    pub(crate) fn all(&self, standing: bool) -> Vec<Found> {
         let each = self.buckets.values().enumerate();
         each.flat_map(|(position, bucket)| {
-            let live = (0..bucket.rows).filter(|row| bucket.live(*row));
+            let stands = move |row: &u32| bucket.live(*row) && !(standing && bucket.retracted.contains(row));
+            let live = (0..bucket.rows).filter(stands);
             live.map(move |row| Found { bucket: position as u32, row })
         })
         .collect()
@@ -186,6 +186,11 @@ impl Table {
         if found.is_empty() {
             return Ok(arrow::array::new_empty_array(kind));
         }
+        if Some(column) == self.layout.retracted {
+            // What was stored is how a row came.
+            let retracted = |found: &Found| Some(buckets[found.bucket as usize].retracted.contains(&found.row));
+            return Ok(Arc::new(found.iter().map(retracted).collect::<BooleanArray>()));
+        }
         let column = self.stored.iter().position(|stored| *stored == column).unwrap_or_default();
         let mut arrays: Vec<&dyn Array> = Vec::new();
         let mut firsts = Vec::with_capacity(buckets.len());
@@ -198,164 +203,6 @@ impl Table {
             (firsts[found.bucket as usize] + chunk, row)
         };
         Ok(interleave(&arrays, &found.iter().map(place).collect::<Vec<_>>())?)
-    }
-}
-
-/// Which rows hold the same in both columns; null is the same as null.
-fn alike(one: &ArrayRef, other: &ArrayRef) -> Result<BooleanArray> {
-    if !one.data_type().is_nested() {
-        return Ok(not_distinct(one, other)?);
-    }
-    let compare = make_comparator(one, other, SortOptions::default())?;
-    Ok((0..one.len()).map(|row| Some(compare(row, row).is_eq())).collect())
-}
-
-/// Rows on their way into one bucket.
-struct Part<'a> {
-    layout: &'a Layout,
-    stored: &'a [usize],
-    schema: &'a SchemaRef,
-    rows: &'a RecordBatch,
-    hashes: &'a [Vec<Option<u64>>],
-}
-
-impl Part<'_> {
-    fn merge_into(
-        &self,
-        bucket: &mut Bucket,
-        members: &[u32],
-        merged: &mut Merged,
-        mut touched: impl FnMut(u32),
-    ) -> Result<()> {
-        let mut fresh = Vec::new();
-        let mut candidates = Vec::new();
-        for row in members {
-            let hash = self.hashes[0][*row as usize];
-            match hash.and_then(|hash| bucket.indexes[0].chain(hash).next()) {
-                Some(held) => candidates.push((*row, held)),
-                None => {
-                    touched(bucket.rows + fresh.len() as u32);
-                    bucket.indexes[0].push(hash);
-                    fresh.push(*row);
-                }
-            }
-        }
-        merged.new += fresh.len() as u64;
-        self.append(bucket, &fresh)?;
-        let (same, equal) = self.compare(bucket, &candidates)?;
-        for (at, (row, held)) in candidates.into_iter().enumerate() {
-            let held = match (same.value(at), equal.value(at)) {
-                (true, true) if bucket.live(held) => held,
-                (true, _) => {
-                    let held = self.resolve(bucket, row)?.unwrap_or(held);
-                    self.settle(bucket, row, held)?
-                }
-                (false, _) => match self.resolve(bucket, row)? {
-                    Some(held) => held,
-                    None => {
-                        touched(bucket.rows);
-                        self.insert(bucket, row)?;
-                        merged.new += 1;
-                        continue;
-                    }
-                },
-            };
-            touched(held);
-            merged.known += 1;
-            merged.retracted += u64::from(self.meet(bucket, row, held)?);
-        }
-        Ok(())
-    }
-
-    /// Stores rows that are new; their key is in the index already.
-    fn append(&self, bucket: &mut Bucket, fresh: &[u32]) -> Result<()> {
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        let base = bucket.rows;
-        for (lookup, hashes) in self.hashes[1..].iter().enumerate() {
-            fresh.iter().for_each(|row| bucket.indexes[1 + lookup].push(hashes[*row as usize]));
-        }
-        let rows = take_record_batch(self.rows, &UInt32Array::from(fresh.to_vec()))?;
-        for (at, (column, lattice)) in self.layout.lattices.iter().enumerate() {
-            bucket.lattices[at].extend(lattice.values(rows.column(*column))?);
-        }
-        if let Some(column) = self.layout.retracted {
-            let retracted = rows.column(column).as_boolean();
-            bucket.retracted.extend((0..fresh.len()).filter(|row| retracted.value(*row)).map(|row| base + row as u32));
-        }
-        Ok(bucket.append(self.schema, &rows.project(self.stored)?)?)
-    }
-
-    fn insert(&self, bucket: &mut Bucket, row: u32) -> Result<()> {
-        bucket.indexes[0].push(self.hashes[0][row as usize]);
-        self.append(bucket, &[row])
-    }
-
-    /// Whether candidates have the same key, and whether they have the same content.
-    fn compare(&self, bucket: &Bucket, candidates: &[(u32, u32)]) -> Result<(BooleanArray, BooleanArray)> {
-        let mut same = BooleanArray::from(vec![true; candidates.len()]);
-        let mut equal = same.clone();
-        if candidates.is_empty() {
-            return Ok((same, equal));
-        }
-        let new = UInt32Array::from_iter_values(candidates.iter().map(|(row, _)| *row));
-        let held: Vec<u32> = candidates.iter().map(|(_, held)| *held).collect();
-        for (at, column) in self.stored.iter().enumerate() {
-            if Some(*column) == self.layout.retracted {
-                continue;
-            }
-            let agree = alike(&take(self.rows.column(*column), &new, None)?, &bucket.column(at, &held)?)?;
-            let verdict = if self.layout.key.contains(column) { &mut same } else { &mut equal };
-            *verdict = and(verdict, &agree)?;
-        }
-        Ok((same, equal))
-    }
-
-    /// Two contents of one key: the lesser stays, whichever came first.
-    fn settle(&self, bucket: &mut Bucket, row: u32, held: u32) -> Result<u32> {
-        let fields = self.schema.fields().iter().map(|field| SortField::new(field.data_type().clone()));
-        let converter = RowConverter::new(fields.collect())?;
-        let new = self.rows.slice(row as usize, 1).project(self.stored)?;
-        let old: Vec<ArrayRef> =
-            (0..self.stored.len()).map(|at| bucket.column(at, &[held])).collect::<Result<_, _>>()?;
-        let new = converter.convert_columns(new.columns())?;
-        let old = converter.convert_columns(&old)?;
-        if new.row(0) >= old.row(0) {
-            return Ok(held);
-        }
-        let lattices: Vec<_> = bucket.lattices.iter().map(|values| values[held as usize].clone()).collect();
-        let replacement = bucket.rows;
-        self.insert(bucket, row)?;
-        bucket.superseded.insert(held);
-        for (values, value) in bucket.lattices.iter_mut().zip(lattices) {
-            values[replacement as usize] = value;
-        }
-        if bucket.retracted.contains(&held) {
-            bucket.retracted.insert(replacement);
-        }
-        Ok(replacement)
-    }
-
-    /// The live row that has this key, among all that share its hash.
-    fn resolve(&self, bucket: &Bucket, row: u32) -> Result<Option<u32>> {
-        let Some(hash) = self.hashes[0][row as usize] else { return Ok(None) };
-        for held in bucket.indexes[0].chain(hash) {
-            if bucket.live(held) && self.compare(bucket, &[(row, held)])?.0.value(0) {
-                return Ok(Some(held));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A row meets its key: lattices merge, a retraction stays. Answers whether the row was taken back now.
-    fn meet(&self, bucket: &mut Bucket, row: u32, held: u32) -> Result<bool> {
-        for (at, (column, lattice)) in self.layout.lattices.iter().enumerate() {
-            lattice.merge(&mut bucket.lattices[at][held as usize], self.rows.column(*column), row as usize)?;
-        }
-        let taken =
-            self.layout.retracted.is_some_and(|column| self.rows.column(column).as_boolean().value(row as usize));
-        Ok(taken && bucket.retracted.insert(held))
     }
 }
 

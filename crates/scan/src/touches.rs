@@ -11,34 +11,50 @@ use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, TypeSignature, Volatility,
 };
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Literal;
 
 use crate::binding::TIME;
 use crate::bucket::compact_column;
+use crate::credit::Model;
 use crate::grouped::by_group;
+use crate::lattice::Detail;
 use crate::one_group::{Groups, OneGroup};
 
 /// Its name.
 pub(crate) const TOUCHES: &str = "touches";
 
-/// `touches(ts, id, row, own)`: one entry for each time and id, ascending; those without a time are none.
-pub(crate) fn touches() -> AggregateUDF {
-    AggregateUDF::new_from_impl(Touches { signature: Signature::any(4, Volatility::Immutable) })
+/// `touches(ts, id, row, own[, models])`: one entry for each time and id, ascending; those without a time are none. Where
+/// the list says all that is ever asked of it (`detail`), entries that none of the models reads may be left out.
+pub(crate) fn touches(detail: Detail) -> AggregateUDF {
+    let args = [4, 5].map(TypeSignature::Any).to_vec();
+    let signature = Signature::one_of(args, Volatility::Immutable);
+    AggregateUDF::new_from_impl(Touches { signature, prunes: detail == Detail::Summary })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Touches {
     signature: Signature,
+    prunes: bool,
+}
+
+/// Whether the models among the arguments read the earliest and the latest entry alone; beside those, sources are read
+/// from the latest of the play's own.
+pub(crate) fn ends_only(args: &[Arc<dyn PhysicalExpr>]) -> bool {
+    let models = args.get(4).and_then(|models| models.downcast_ref::<Literal>());
+    let models = models.and_then(|models| models.value().try_as_str().flatten());
+    let at_an_end = |name: &str| matches!(name.parse(), Ok(Model::Last | Model::First));
+    models.is_some_and(|models| models.split(',').all(at_an_end))
 }
 
 /// The fields of an entry: when the impression was, its id, the row it was shown in, and whether the play came from its
 /// request.
 fn entry(args: &[DataType]) -> Result<Fields> {
-    let [_, id, row, _] = args else {
-        return Err(DataFusionError::Plan(
-            "touches takes a time, an id, a row, and whether it is the play's own".into(),
-        ));
+    let [_, id, row, _, ..] = args else {
+        let what = "touches takes a time, an id, a row, whether it is the play's own, and the models";
+        return Err(DataFusionError::Plan(what.into()));
     };
     Ok(Fields::from(vec![
         Field::new("ts", TIME, true),
@@ -66,7 +82,7 @@ impl AggregateUDFImpl for Touches {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(OneGroup(Lists::new(&args)?)))
+        Ok(Box::new(OneGroup(Lists::new(&args, self.prunes)?)))
     }
 
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
@@ -74,7 +90,7 @@ impl AggregateUDFImpl for Touches {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Lists::new(&args)?))
+        Ok(Box::new(Lists::new(&args, self.prunes)?))
     }
 }
 
@@ -86,14 +102,23 @@ struct Lists {
     /// Of each entry.
     groups: Vec<u32>,
     total: usize,
+    /// Whether only the ends of each list count.
+    ends: bool,
+    /// With so many entries there may be some that do not count.
+    full: usize,
 }
 
+/// Entries of all groups that are worth a look at.
+const LOOKED_AT: usize = if cfg!(test) { 8 } else { 1 << 16 };
+
 impl Lists {
-    fn new(args: &AccumulatorArgs) -> Result<Lists> {
+    fn new(args: &AccumulatorArgs, prunes: bool) -> Result<Lists> {
         match args.return_field.data_type() {
             DataType::List(item) => match item.data_type() {
                 DataType::Struct(entry) => {
-                    Ok(Lists { entry: entry.clone(), chunks: Vec::new(), groups: Vec::new(), total: 0 })
+                    let ends = prunes && ends_only(args.exprs);
+                    let (entry, chunks, groups) = (entry.clone(), Vec::new(), Vec::new());
+                    Ok(Lists { entry, chunks, groups, total: 0, ends, full: LOOKED_AT })
                 }
                 other => Err(DataFusionError::Internal(format!("touches are structs, not {other}"))),
             },
@@ -109,7 +134,7 @@ impl Lists {
             let column = filter(column, &kept)?;
             Ok(arrow::compute::cast(&column, self.entry[at].data_type())?)
         };
-        let columns = values.iter().enumerate().map(own).collect::<Result<Vec<_>>>()?;
+        let columns = values.iter().take(self.entry.len()).enumerate().map(own).collect::<Result<Vec<_>>>()?;
         Ok((Arc::new(StructArray::try_new(self.entry.clone(), columns, None)?), kept))
     }
 
@@ -118,7 +143,7 @@ impl Lists {
         let all = one_array(&DataType::Struct(self.entry.clone()), std::mem::take(&mut self.chunks))?;
         let mut order = vec![0u32; self.groups.len()];
         let starts = by_group(&self.groups, self.total, |from, to| order[to] = from as u32);
-        let (offsets, kept) = distinct(all.as_struct(), &starts[..=count], order.clone())?;
+        let (offsets, kept) = distinct(all.as_struct(), &starts[..=count], order.clone(), self.ends)?;
         let values = take(&all, &UInt32Array::from(kept), None)?;
         // Text that is a small part of what it came in would keep all of that.
         let columns = values.as_struct().columns().iter().map(compact_column).collect();
@@ -130,6 +155,23 @@ impl Lists {
         self.total -= count;
         Ok(Arc::new(ListArray::try_new(item(self.entry.clone()), OffsetBuffer::new(offsets.into()), values, None)?))
     }
+
+    /// Lets go of entries that do not count, once there are many: what is held grows with the groups then.
+    fn prune(&mut self) -> Result<()> {
+        if !self.ends || self.groups.len() < self.full {
+            return Ok(());
+        }
+        let all = one_array(&DataType::Struct(self.entry.clone()), std::mem::take(&mut self.chunks))?;
+        let mut order = vec![0u32; self.groups.len()];
+        let starts = by_group(&self.groups, self.total, |from, to| order[to] = from as u32);
+        let (_, kept) = distinct(all.as_struct(), &starts, order, true)?;
+        self.groups = kept.iter().map(|at| self.groups[*at as usize]).collect();
+        let kept = take(&all, &UInt32Array::from(kept), None)?;
+        let columns = kept.as_struct().columns().iter().map(compact_column).collect();
+        self.chunks = vec![Arc::new(StructArray::try_new(self.entry.clone(), columns, None)?)];
+        self.full = LOOKED_AT.max(2 * self.groups.len());
+        Ok(())
+    }
 }
 
 fn one_array(of: &DataType, chunks: Vec<ArrayRef>) -> Result<ArrayRef> {
@@ -139,8 +181,9 @@ fn one_array(of: &DataType, chunks: Vec<ArrayRef>) -> Result<ArrayRef> {
     Ok(concat(&chunks.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
 }
 
-/// Sorts the entries of each group by time and id, and keeps one of each.
-fn distinct(entries: &StructArray, starts: &[u32], mut order: Vec<u32>) -> Result<(Vec<i32>, Vec<u32>)> {
+/// Sorts the entries of each group by time and id, and keeps one of each; where only the `ends` count, the earliest, the
+/// latest, and the latest of the play's own.
+fn distinct(entries: &StructArray, starts: &[u32], mut order: Vec<u32>, ends: bool) -> Result<(Vec<i32>, Vec<u32>)> {
     let times = entries.column(0).as_primitive::<TimestampMicrosecondType>().values();
     let comparator = |column: usize, descending| {
         let options = SortOptions { descending, nulls_first: !descending };
@@ -148,6 +191,7 @@ fn distinct(entries: &StructArray, starts: &[u32], mut order: Vec<u32>) -> Resul
     };
     // Of two entries of one impression the one that says more of it stands, whichever came first.
     let (id, row, own) = (comparator(1, false)?, comparator(2, true)?, comparator(3, true)?);
+    let own_of = entries.column(3).as_boolean();
     let mut offsets = vec![0];
     let mut kept: Vec<u32> = Vec::with_capacity(order.len());
     for bounds in starts.windows(2) {
@@ -167,6 +211,16 @@ fn distinct(entries: &StructArray, starts: &[u32], mut order: Vec<u32>) -> Resul
                 kept.push(at as u32);
             }
         }
+        if ends && kept.len() - start > 2 {
+            let owns = |at: &usize| own_of.is_valid(*at) && own_of.value(*at);
+            let latest = kept[start..].iter().rposition(|at| owns(&(*at as usize)));
+            let last = kept.len() - start - 1;
+            let mut place = 0..;
+            let counts = |at: usize| at == 0 || at == last || Some(at) == latest;
+            let mut ends = kept.split_off(start);
+            ends.retain(|_| place.next().is_some_and(counts));
+            kept.append(&mut ends);
+        }
         offsets.push(kept.len() as i32);
     }
     Ok((offsets, kept))
@@ -185,7 +239,7 @@ impl GroupsAccumulator for Lists {
         self.groups
             .extend(groups.iter().zip(&kept).filter(|(_, kept)| *kept == Some(true)).map(|(group, _)| *group as u32));
         self.chunks.push(entries);
-        Ok(())
+        self.prune()
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
@@ -197,7 +251,7 @@ impl GroupsAccumulator for Lists {
         }
         let (first, last) = (offsets[0] as usize, offsets[lists.len()] as usize);
         self.chunks.push(lists.values().slice(first, last - first));
-        Ok(())
+        self.prune()
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {

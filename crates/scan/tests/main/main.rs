@@ -9,4 +9,5 @@ mod laws;
 mod many_groups;
 mod refusals;
 mod short;
+mod skewed;
 mod sorted;

@@ -1,0 +1,79 @@
+//! Bounded, whatever the data: one key that has most of the rows, columns by the thousand, and expressions as deep as they
+//! are long.
+
+use std::fmt::Write as _;
+
+use super::workdir::Workdir;
+
+/// 2026-11-20T00, milliseconds.
+const START: u64 = 1_795_132_800_000;
+
+/// Lines of JSON, each made of its number.
+fn lines(count: u64, line: impl Fn(u64) -> String) -> String {
+    (0..count).fold(String::new(), |mut text, number| {
+        writeln!(text, "{}", line(number)).unwrap();
+        text
+    })
+}
+
+#[test]
+fn an_id_that_comes_all_the_time_is_one_event() {
+    let dir = Workdir::new();
+    dir.write("raw.jsonl", lines(60_000, |n| format!(r#"{{"event_id":"a","ts":{}}}"#, START + n)));
+    dir.ok("ingest --in raw.jsonl --schema impressions --out stream --max-rows 5000");
+    dir.ok("ingest --in raw.jsonl --schema impressions --dedup 0 --out all");
+    dir.ok("ingest --in all --out batch");
+    dir.ok("ingest --in all --out sorted --memory-limit 1M");
+    assert_eq!(dir.ledger("stream")["events"]["duplicate"], 59_999);
+    for out in ["stream", "batch", "sorted"] {
+        assert_eq!(dir.rows(out).len(), 1, "{out}");
+    }
+    assert_eq!(dir.rows("all").len(), 60_000);
+}
+
+#[test]
+fn rows_of_ten_thousand_columns_are_read() {
+    let dir = Workdir::new();
+    let row = |n: u64, places: &[u64]| {
+        let cells = places.iter().map(|place| format!(r#""column_{place}":{}"#, n + place));
+        format!(r#"{{"event_id":"{n}","ts":{},{}}}"#, START + n, cells.collect::<Vec<_>>().join(","))
+    };
+    let (ascending, descending): (Vec<u64>, Vec<u64>) = ((0..10_000).collect(), (0..10_000).rev().collect());
+    dir.write("raw.jsonl", lines(20, |n| row(n, if n % 2 == 0 { &ascending } else { &descending })));
+    dir.ok("ingest --in raw.jsonl --out out");
+    let rows = dir.rows("out");
+    assert_eq!(rows.len(), 20);
+    assert!(
+        rows.iter().all(
+            |row| row["column_9999"].as_i64() == row["event_id"].as_str().map(|n| n.parse::<i64>().unwrap() + 9999)
+        )
+    );
+}
+
+#[test]
+fn what_is_too_deep_is_an_error() {
+    let dir = Workdir::new();
+    dir.write("raw.jsonl", lines(1, |_| format!(r#"{{"event_id":"a","ts":{START}}}"#)));
+    let chain = |count: usize| vec!["event_id<>'b'"; count].join("/**/and/**/");
+    let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(50_000), close.repeat(50_000));
+    let cases = [
+        ("--where", chain(5_000), "more than 2,000 operators"),
+        ("--where", format!("{}=1", deep("(", ")")), "recursion limit"),
+        (
+            "--select",
+            format!("event_id,ts,{}as/**/c", vec!["1"; 20_000].join("+") + "/**/"),
+            "more than 2,000 operators",
+        ),
+        ("--where", format!("{}event_id='a'", "not/**/".repeat(10_000)), "more than 2,000 operators"),
+    ];
+    for (flag, text, said) in cases {
+        let ran = dir.run(&format!("ingest --in raw.jsonl --schema impressions --out out {flag} {text}"));
+        assert!(matches!(ran.code, Some(2 | 65 | 78)), "{flag} {}: {:?} {}", &text[..60], ran.code, ran.err);
+        assert!(ran.err.contains(said), "{flag} {}: {}", &text[..60], &ran.err[..ran.err.len().min(400)]);
+    }
+    dir.write("deep.sql", format!("create view output.a as select {} as x;", vec!["1"; 20_000].join("+")));
+    let ran = dir.run("run deep.sql --in events=raw.jsonl --out out");
+    assert!(ran.err.contains("more than 2,000 operators") && ran.code == Some(78), "{:?} {}", ran.code, ran.err);
+    dir.ok(&format!("ingest --in raw.jsonl --schema impressions --out wide --where {}", chain(1_000)));
+    assert_eq!(dir.rows("wide").len(), 1);
+}
