@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use scan::{Literal, Model};
 
+use crate::culprit;
 use crate::exit::Usage;
 use crate::explain_play::explain_play;
 use crate::flags::RunFlags;
@@ -56,7 +57,8 @@ impl Attribute {
         match self.explain_play.take() {
             Some(play) => {
                 let models = self.model.clone();
-                explain_play(self.plan()?, &models, &play).await
+                let plan = self.plan()?;
+                culprit::named(plan.reads()?, explain_play(plan, &models, &play)).await
             }
             None => launch(self.plan()?).await,
         }

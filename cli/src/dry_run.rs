@@ -19,6 +19,7 @@ pub async fn would_run(plan: &Plan, job: &Job, opened: Opened) -> Result<ExitCod
         Opened::Batch(places, _) => {
             let would = impact(job, places, asked(plan)?).await?;
             incomplete(&plan.command, &would.waiting, &would.kept, &would.replaced);
+            would.damaged.iter().for_each(|damaged| eprintln!("{}: {damaged}", plan.command));
             eprintln!("{}", would_write(plan, &would));
         }
         Opened::Stream(..) => {

@@ -9,7 +9,7 @@ use clap::Args;
 use connector::{Hour, HourFiles, Location, SourceError, list};
 use journal::{Decision, Epoch, JournalError, look, recover};
 use report::count;
-use runner::{Manifest, content};
+use runner::{Intact, Manifest, content, damage};
 use serde_json::{Value, json};
 
 use crate::sample_report;
@@ -20,10 +20,17 @@ use crate::words::location;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   rescan inspect joined
-  rescan inspect joined --json")]
+  rescan inspect joined --json
+  rescan inspect joined --verify
+
+Files of sealed hours that were deleted, cut or edited are named, exit code 65: by their size and times, with --verify by
+their bytes.")]
 pub struct Inspect {
     /// The output
     out: String,
+    /// Read every file of the sealed hours, and compare its checksum
+    #[arg(long)]
+    verify: bool,
     /// Print JSON on standard output
     #[arg(long)]
     json: bool,
@@ -34,8 +41,9 @@ impl Inspect {
         let location = location(&self.out, &BTreeMap::new())?;
         let hours = list(&location, ..).await?;
         let epoch = last_epoch(Path::new(&self.out))?;
+        let damaged = self.damaged(&location, &hours).await?;
         let sample = Manifest::of(&PathBuf::from(&self.out))?;
-        if let Some(sample) = &sample {
+        if let Some(sample) = sample.as_ref().filter(|_| damaged.is_empty()) {
             verify(sample, &location, &hours).await?;
         }
         let partitions: Vec<(Hour, bool, Option<u64>, u64)> = hours
@@ -49,15 +57,60 @@ impl Inspect {
             return Err(SourceError::Missing(format!("{} holds no output of rescan", self.out)).into());
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&as_json(&partitions, epoch.as_ref(), sample.as_ref()))?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&as_json(&partitions, epoch.as_ref(), sample.as_ref(), &damaged))?
+            );
         } else {
             print(&partitions, epoch.as_ref());
-            if let Some(sample) = &sample {
+            if let Some(sample) = sample.as_ref().filter(|_| damaged.is_empty()) {
                 println!("\nsample verified: {} rows, ids {}", count(sample.content.rows), sample.content.ids);
                 print!("{}", sample_report::lines(sample));
             }
         }
-        Ok(ExitCode::SUCCESS)
+        match damage(&damaged) {
+            Some(what) => Err(SourceError::BadData(what).into()),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// What is not as it was sealed.
+    async fn damaged(&self, root: &Location, hours: &BTreeMap<Hour, HourFiles>) -> Result<Vec<String>> {
+        let found = self.look(root, hours).await?;
+        // Beside a run that makes an hour again, a look may find half of the change.
+        if found.is_empty() { Ok(found) } else { self.look(root, &list(root, ..).await?).await }
+    }
+
+    async fn look(&self, root: &Location, hours: &BTreeMap<Hour, HourFiles>) -> Result<Vec<String>> {
+        let local = root.local_path();
+        let owned = local.as_ref().is_some_and(|local| local.join("_rescan").is_dir());
+        let mut intact = local.as_deref().map(|local| Intact::of(local, self.verify));
+        let mut damaged = Vec::new();
+        for (hour, files) in hours {
+            let ours = files.success.is_some() || files.damaged.is_some() || owned && files.sealed;
+            let found = intact.as_mut().filter(|_| ours).map(|intact| intact.damage(&hour.path())).transpose()?;
+            if let Some(what) = found.flatten() {
+                damaged.push(format!("{what}: restore it, or make its hour again"));
+            } else if let Err(other) = self.compared(root, files, local.is_some()).await {
+                match other.downcast_ref() {
+                    Some(SourceError::BadData(what)) => damaged.push(what.clone()),
+                    _ => return Err(other),
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// That an hour has the files that it was sealed with, and in a bucket that they are those.
+    async fn compared(&self, root: &Location, files: &HourFiles, local: bool) -> Result<()> {
+        let files = files.data(root)?;
+        let cut = files.iter().find(|file| file.sum.as_ref().is_some_and(|sum| sum.bytes != file.bytes));
+        match cut {
+            _ if local => Ok(()),
+            Some(file) => connector::verify(root, std::slice::from_ref(file)).await,
+            None if self.verify => connector::verify(root, files).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -96,7 +149,12 @@ async fn verify(sample: &Manifest, location: &Location, hours: &BTreeMap<Hour, H
     Ok(())
 }
 
-fn as_json(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>, sample: Option<&Manifest>) -> Value {
+fn as_json(
+    partitions: &[(Hour, bool, Option<u64>, u64)],
+    epoch: Option<&Epoch>,
+    sample: Option<&Manifest>,
+    damaged: &[String],
+) -> Value {
     let partition = |(hour, sealed, rows, bytes): &(Hour, bool, Option<u64>, u64)| json!({ "hour": hour.to_string(), "sealed": sealed, "rows": rows, "bytes": bytes });
     json!({
         "partitions": partitions.iter().map(partition).collect::<Vec<_>>(),
@@ -108,6 +166,7 @@ fn as_json(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>,
         "state": epoch.map(|epoch| &epoch.state),
         "state_kept_from": epoch.and_then(kept).map(time),
         "sample": sample,
+        "damaged": damaged,
     })
 }
 

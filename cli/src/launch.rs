@@ -12,6 +12,7 @@ use arrow::datatypes::Schema;
 use runner::{Asked, Cut, History, Job, Made, Manifest, Merged, Report, SideInput, batch, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
+use crate::culprit::{self, Read};
 use crate::dry_run::would_run;
 use crate::exit::Usage;
 use crate::flags::RunFlags;
@@ -98,10 +99,22 @@ impl Plan {
     pub fn uris(&self) -> impl Iterator<Item = &String> {
         self.inputs.values().chain(self.regions.iter().map(|region| &region.uri))
     }
+
+    /// The hours that it reads, side inputs too.
+    pub fn reads(&self) -> Result<Read> {
+        let sides = self.flags.side.iter().map(|(_, uri)| uri);
+        let uris = self.uris().chain(sides).filter(|uri| !uri.starts_with("kafka://") && *uri != "-");
+        let s3 = self.flags.s3.options()?;
+        Ok(Read { uris: uris.cloned().collect(), s3, hours: self.flags.bounds()? })
+    }
 }
 
 /// Runs a plan to its end.
 pub async fn launch(plan: Plan) -> Result<ExitCode> {
+    culprit::named(plan.reads()?, run(plan)).await
+}
+
+async fn run(plan: Plan) -> Result<ExitCode> {
     refuse_no_place(&plan)?;
     refuse_overlap(&plan)?;
     let mut opened = open(&plan).await?;

@@ -6,6 +6,7 @@ mod print;
 mod aggregate;
 mod allocator;
 mod attribute;
+mod culprit;
 mod distribution;
 mod dry_run;
 mod exit;
@@ -37,6 +38,7 @@ mod topics;
 mod tuples;
 mod words;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -91,7 +93,7 @@ enum Command {
 const STACK: usize = 16 << 20;
 
 fn main() -> ExitCode {
-    exit::quiet_on_closed_pipes();
+    exit::quiet_panics();
     if let Err(error) = settings::refuse_passwords(settings::given()) {
         return exit::failed(&error);
     }
@@ -104,7 +106,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::failed(&anyhow::Error::new(error).context("start the runtime")),
     };
-    let code = runtime.block_on(dispatch(cli.command)).unwrap_or_else(|error| exit::failed(&error));
+    let run = AssertUnwindSafe(|| runtime.block_on(dispatch(cli.command)));
+    let ended = catch_unwind(run).unwrap_or_else(|_| Err(exit::bug()));
+    let code = ended.unwrap_or_else(|error| exit::failed(&error));
     // A source's own threads may still wait for a remote; nothing that they hold is needed any more.
     runtime.shutdown_background();
     code

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Bound;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,6 +10,7 @@ use clap::Args;
 use connector::Hour;
 use runner::{ReconcileOptions, Summary, reconcile};
 
+use crate::culprit::{self, Read};
 use crate::exit::Usage;
 use crate::print::{in_line, plain};
 use crate::settings::S3Flags;
@@ -49,6 +51,13 @@ pub struct Reconcile {
 
 impl Reconcile {
     pub async fn run(&self) -> Result<ExitCode> {
+        let hours =
+            (self.from.map_or(Bound::Unbounded, Bound::Included), self.to.map_or(Bound::Unbounded, Bound::Excluded));
+        let (uris, s3) = (vec![self.batch.clone(), self.stream.clone()], self.s3.options()?);
+        culprit::named(Read { uris, s3, hours }, self.compare()).await
+    }
+
+    async fn compare(&self) -> Result<ExitCode> {
         let s3 = self.s3.options()?;
         let mut tolerance = BTreeMap::new();
         for (column, value) in &self.tolerance {

@@ -2,12 +2,13 @@
 
 #[cfg(test)]
 mod main {
+    mod bounded;
     #[path = "../../../crates/connector/tests/main/broker.rs"]
     mod broker;
-    mod bounded;
     mod buckets;
     mod commands;
     mod complete;
+    mod damage;
     mod disks;
     mod dry_run;
     mod duckdb;
@@ -17,6 +18,8 @@ mod main {
     mod fates;
     mod flags;
     mod followed;
+    mod foreign;
+    mod foreign_parquet;
     mod golden;
     mod history;
     mod hostile;

@@ -222,6 +222,36 @@ fn a_foreign_file_in_a_sealed_hour() {
     failed(&dir.run(JOIN), 65, &[path.file_name().unwrap().to_str().unwrap(), "is not there"]);
 }
 
+/// What is wrong with a setting is its owner's to correct, and no bug.
+#[test]
+fn settings_that_cannot_be_used() {
+    let dir = demo();
+    dir.write("key.pem", (0..3000u32).map(|n| (n * n % 251) as u8).collect::<Vec<_>>());
+    for key in ["ssl.ca.location", "ssl.key.location", "ssl.certificate.location", "ssl.crl.location"] {
+        for file in ["key.pem", "nowhere.pem"] {
+            let line = "ingest --in kafka://127.0.0.1:1/plays --schema plays --kafka security.protocol=ssl --out out";
+            failed(&dir.run(&format!("{line} --kafka {key}={file}")), 78, &["kafka://127.0.0.1:1/plays", "setting"]);
+        }
+    }
+    dir.write(
+        "bad.sql",
+        dir.ok("sql ingest").out.replace(
+            "before dedup'",
+            "before dedup, reject case when event_id ~ ''((a{100}){100}){100}'' then ''large: it'' end'",
+        ),
+    );
+    dir.write("rules.toml", "size = 9\n[[rule]]\nstrata = [\"event_id ~ '((a{100}){100}){100}'\"]\nmin_each = 1\n");
+    let said = ["a regular expression cannot be used: it is too large: write a simpler one"];
+    for line in [
+        "ingest --in raw/plays.jsonl --schema plays --where event_id~'((a{100}){100}){100}' --out out",
+        "ingest --in archive/plays --where event_id~'((a{100}){100}){100}' --out out",
+        "run bad.sql --in events=archive/plays --out out",
+        "stratify --in archive/plays --rules rules.toml --out out",
+    ] {
+        failed(&dir.run(line), 78, &said);
+    }
+}
+
 #[test]
 fn a_side_input_without_columns() {
     let dir = demo();
@@ -240,7 +270,7 @@ fn damaged_pages() {
     fs::write(&path, bytes).unwrap();
     failed(&dir.run(JOIN), 65, &["plays/dt=2016-11-07/hr=01", "is not the file that _SUCCESS names"]);
     fs::remove_file(path.with_file_name("_SUCCESS")).unwrap();
-    failed(&dir.run(&format!("{JOIN} --allow-incomplete")), 65, &["2016-11-07T01"]);
+    failed(&dir.run(&format!("{JOIN} --allow-incomplete")), 65, &["plays/dt=2016-11-07/hr=01/part-"]);
 }
 
 #[test]

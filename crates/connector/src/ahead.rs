@@ -1,5 +1,6 @@
 //! Decoding on a thread of its own, a little ahead of the caller, so that both work at once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
@@ -8,6 +9,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
+use crate::fault::SourceError;
 use crate::walk::{Step, Walk};
 
 /// Blocks decoded and not asked for yet, besides the one in the making.
@@ -78,7 +80,12 @@ fn run(
     let hungry = || found.capacity() > 0;
     let mut idle = true;
     while !idle || look_again.recv().is_ok() {
-        let next = walk.next(rows_max.load(Ordering::Relaxed), &hungry);
+        let decode = AssertUnwindSafe(|| walk.next(rows_max.load(Ordering::Relaxed), &hungry));
+        // A file that makes a decoding library panic is bad data, and no reason to take the process down.
+        let next = catch_unwind(decode).unwrap_or_else(|_| {
+            let what = format!("{}: it is damaged, and cannot be decoded", walk.reading());
+            Err(SourceError::BadData(what).into())
+        });
         idle = matches!(next, Ok(None));
         let failed = next.is_err();
         if found.blocking_send(next).is_err() || failed {

@@ -60,6 +60,9 @@ pub enum SourceError {
     /// An address or a setting that cannot be one (exit 2).
     #[error("{0}")]
     Usage(String),
+    /// A setting that a client cannot work with, such as a key file that holds no key (exit 78).
+    #[error("{0}")]
+    Setting(String),
     /// A schema that cannot be read as one (exit 78).
     #[error("{0}")]
     Schema(String),

@@ -116,6 +116,11 @@ pub(crate) fn complaint(error: &KafkaError) -> String {
     }
 }
 
+/// Why there is no client of a topic: what librdkafka was given does not do, a key file that holds no key for one.
+pub(crate) fn no_client(topic: &KafkaTopic, error: &KafkaError) -> SourceError {
+    SourceError::Setting(format!("{topic}: {}: correct the Kafka setting", complaint(error)))
+}
+
 /// What a client's own threads last said about the brokers. They go on trying for ever; whether to is ours to decide.
 #[derive(Default)]
 pub(crate) struct Reports(Mutex<Said>);

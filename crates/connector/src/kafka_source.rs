@@ -97,7 +97,7 @@ impl KafkaSource {
     ) -> Result<Self> {
         let config = settings.config(&topic, &PREFETCH, &READING);
         let consumer = config.create_with_context(Reports::default());
-        let consumer: BaseConsumer<Reports> = consumer.map_err(|e| anyhow!("{topic}: {}", kafka::complaint(&e)))?;
+        let consumer: BaseConsumer<Reports> = consumer.map_err(|e| kafka::no_client(&topic, &e))?;
         let consumer = Arc::new(consumer);
         let (asked, of) = (consumer.clone(), topic.clone());
         let held = spawn_blocking(move || held(&asked, &of)).await??;

@@ -55,7 +55,7 @@ impl KafkaTopicWriter {
     pub async fn open(topic: KafkaTopic, settings: &KafkaSettings, partitions: i32) -> Result<Self> {
         let config = settings.config(&topic, &DEFAULTS, &WRITING);
         let producer = config.create_with_context(Reports::default());
-        let producer: BaseProducer<Reports> = producer.map_err(|e| anyhow!("{topic}: {}", kafka::complaint(&e)))?;
+        let producer: BaseProducer<Reports> = producer.map_err(|e| kafka::no_client(&topic, &e))?;
         let of = topic.clone();
         let (producer, found) = spawn_blocking(move || {
             let found = kafka::partitions(producer.client(), &of, || producer.poll(Duration::from_millis(20)));
@@ -145,7 +145,8 @@ impl ProducerContext for Reports {
 async fn create(config: &ClientConfig, topic: &KafkaTopic, partitions: i32) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let what = || format!("create {topic} with {partitions} partitions");
-    let admin: AdminClient<Reports> = config.create_with_context(Reports::default()).with_context(what)?;
+    let admin = config.create_with_context(Reports::default());
+    let admin: AdminClient<Reports> = admin.map_err(|e| kafka::no_client(topic, &e)).with_context(what)?;
     let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(-1));
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
     let created = admin.create_topics(&[new], &options).await;

@@ -34,6 +34,7 @@ mod table;
 mod text_file;
 mod time;
 mod union;
+mod verify;
 mod walk;
 mod whole;
 
@@ -53,6 +54,7 @@ pub use partitions::{DataFile, HourFiles, SUCCESS, SealedFile, Success, hours_th
 pub use replay::ReplaySource;
 pub use schema::{builtin, parse as parse_schema, print as print_schema};
 pub use source::{Chunk, Offset, Poll, Rejected, Source, TIME, position_fields};
-pub use table::{count_rows, read, scan, schema_of};
+pub use table::{count_rows, culprit, read, scan, schema_of};
 pub use union::widened;
+pub use verify::{Verified, verify};
 pub use whole::Whole;

@@ -13,6 +13,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, RetryConfig};
 use url::Url;
 
+use crate::verify::Verified;
+
 /// A directory, file or prefix in a store; it need not exist.
 #[derive(Clone, Debug)]
 pub struct Location {
@@ -22,6 +24,8 @@ pub struct Location {
     pub prefix: Path,
     /// What DataFusion registers the store by: `file:///` or `s3://bucket`.
     pub url: Url,
+    /// The files there that were compared with their `_SUCCESS`.
+    pub verified: Verified,
 }
 
 impl Location {
@@ -50,7 +54,12 @@ impl Location {
 
     fn local(path: &LocalPath) -> Result<Self> {
         let prefix = Path::from_absolute_path(resolve(path)?)?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), prefix, url: Url::parse("file:///")? })
+        Ok(Self {
+            store: Arc::new(LocalFileSystem::new()),
+            prefix,
+            url: Url::parse("file:///")?,
+            verified: Verified::default(),
+        })
     }
 
     fn s3(rest: &str, options: &BTreeMap<String, String>) -> Result<Self> {
@@ -62,7 +71,8 @@ impl Location {
             builder = builder.with_config(key, value);
         }
         let store = builder.build().with_context(|| format!("settings of bucket {bucket}"))?;
-        Ok(Self { store: Arc::new(store), prefix: Path::parse(prefix)?, url: Url::parse(&format!("s3://{bucket}"))? })
+        let (prefix, url) = (Path::parse(prefix)?, Url::parse(&format!("s3://{bucket}"))?);
+        Ok(Self { store: Arc::new(store), prefix, url, verified: Verified::default() })
     }
 }
 

@@ -27,6 +27,9 @@ use crate::sum::RowSum;
 use crate::time::RANGE;
 use crate::union::{convention, widened};
 
+/// Of a file at which the Parquet library gave up.
+pub(crate) const UNDECODABLE: &str = "it is damaged Parquet, and cannot be decoded";
+
 pub(crate) struct ParquetFile {
     file: InputFile,
     reader: ParquetRecordBatchReader,
@@ -97,7 +100,7 @@ impl ParquetFile {
             Ok(None) => Ok(None),
             Ok(Some(Ok(batch))) => self.conform(&batch).map(Some).map_err(|e| failed(what(), e)),
             Ok(Some(Err(e))) => Err(failed(what(), e)),
-            Err(_) => Err(SourceError::BadData(format!("{}: the Parquet reader panicked: corrupt?", what())).into()),
+            Err(_) => Err(SourceError::BadData(format!("{}: {UNDECODABLE}", what())).into()),
         }
     }
 
@@ -216,7 +219,7 @@ fn builder(file: &InputFile) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     match catch_unwind(AssertUnwindSafe(|| ParquetRecordBatchReaderBuilder::try_new_with_options(input, options))) {
         Ok(Ok(builder)) => Ok(builder),
         Ok(Err(e)) => Err(SourceError::BadData(said(&e)).into()),
-        Err(_) => Err(SourceError::BadData(said(&"the Parquet reader panicked: corrupt?")).into()),
+        Err(_) => Err(SourceError::BadData(said(&UNDECODABLE)).into()),
     }
 }
 

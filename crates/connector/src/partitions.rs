@@ -6,6 +6,7 @@ use std::ops::{Bound, RangeBounds};
 
 use anyhow::{Result, bail};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use journal::{Sum, vouches};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct DataFile {
     pub bytes: u64,
     /// Changes with the content: the store's etag, else the time of the last change.
     pub version: String,
+    /// What its bytes are, where the `_SUCCESS` of its hour says it: whoever reads rows of it compares.
+    #[serde(skip)]
+    pub sum: Option<Sum>,
 }
 
 impl DataFile {
@@ -50,14 +54,20 @@ pub struct HourFiles {
     pub sealed: bool,
     /// The facts in `_SUCCESS`, where rescan wrote it; other engines leave it empty.
     pub success: Option<Success>,
+    /// Which `_SUCCESS` is not as rescan wrote it, and why.
+    pub damaged: Option<String>,
 }
 
 impl HourFiles {
     /// The files that make the hour: where rescan sealed it, exactly those that its `_SUCCESS` names.
     ///
     /// # Errors
-    /// [`SourceError::BadData`] for another file beside them, or one that is gone; `root` is where the hour is.
+    /// [`SourceError::BadData`] for another file beside them, one that is gone, or a `_SUCCESS` that was changed; `root`
+    /// is where the hour is.
     pub fn data(&self, root: &Location) -> Result<&[DataFile]> {
+        if let Some(what) = &self.damaged {
+            bail!(SourceError::BadData(format!("{root}: {what}: restore it, or make its hour again")));
+        }
         let Some(success) = &self.success else { return Ok(&self.files) };
         let named = |name: &str| success.files.iter().any(|file| file.name == name);
         let gone = |name: &str| self.files.iter().all(|file| file.name() != name);
@@ -102,6 +112,25 @@ pub struct Success {
     pub ledger: Value,
 }
 
+impl Success {
+    /// The facts of a `_SUCCESS`; none where it is of another engine, or of a layout to come.
+    ///
+    /// # Errors
+    /// What is wrong with one that rescan wrote and somebody changed.
+    pub fn read(text: &[u8]) -> Result<Option<Success>, String> {
+        vouches(text)?;
+        match serde_json::from_slice::<Success>(text) {
+            Ok(success) => Ok(Some(success).filter(|success| success.format == 1)),
+            Err(e) => {
+                let says = |field: &str| text.windows(field.len()).any(|window| window == field.as_bytes());
+                let json = serde_json::from_slice::<Value>(text).is_ok();
+                let ours = says("\"format\"") || says("\"checksum\"") || text.starts_with(b"{") && !json;
+                if ours { Err(format!("is not as it was written: {e}")) } else { Ok(None) }
+            }
+        }
+    }
+}
+
 /// A file of a sealed partition, which no longer changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedFile {
@@ -113,6 +142,13 @@ pub struct SealedFile {
     pub bytes: u64,
     /// XXH3-128 of its bytes, 32 hexadecimal digits.
     pub checksum: String,
+}
+
+impl SealedFile {
+    /// What identifies its content.
+    pub fn sum(&self) -> Sum {
+        Sum { bytes: self.bytes, checksum: self.checksum.clone() }
+    }
 }
 
 /// The partitions of these hours (`..` for all), in one listing. An hour is there if it holds a data file or a
@@ -143,9 +179,15 @@ pub async fn list(root: &Location, hours: impl RangeBounds<Hour>) -> Result<BTre
     }
     let mut seals = stream::iter(seals).map(|(hour, object)| success(root, hour, object)).buffer_unordered(READS);
     while let Some((hour, success)) = seals.try_next().await? {
-        found.entry(hour).or_default().success = success;
+        let found = found.entry(hour).or_default();
+        (found.success, found.damaged) = success.map_or_else(|what| (None, Some(what)), |success| (success, None));
     }
-    found.values_mut().for_each(|hour| hour.files.sort_by(|a, b| a.path.cmp(&b.path)));
+    for hour in found.values_mut() {
+        hour.files.sort_by(|a, b| a.path.cmp(&b.path));
+        let sealed = hour.success.iter().flat_map(|success| &success.files);
+        let sums: BTreeMap<&str, Sum> = sealed.map(|file| (file.name.as_str(), file.sum())).collect();
+        hour.files.iter_mut().for_each(|file| file.sum = sums.get(file.name()).cloned());
+    }
     Ok(found)
 }
 
@@ -204,17 +246,19 @@ fn is_data(name: &str) -> bool {
 
 fn data_file(object: ObjectMeta) -> DataFile {
     let version = object.e_tag.unwrap_or_else(|| object.last_modified.to_rfc3339());
-    DataFile { path: object.location, bytes: object.size, version }
+    DataFile { path: object.location, bytes: object.size, version, sum: None }
 }
 
-/// The facts of a `_SUCCESS`; none where it is empty, of another engine, or of a layout to come.
-async fn success(root: &Location, hour: Hour, object: ObjectMeta) -> Result<(Hour, Option<Success>)> {
+/// The facts of a `_SUCCESS`, or why they are none.
+type Facts = Result<Option<Success>, String>;
+
+async fn success(root: &Location, hour: Hour, object: ObjectMeta) -> Result<(Hour, Facts)> {
     if object.size == 0 {
-        return Ok((hour, None));
+        return Ok((hour, Ok(None)));
     }
     let read = async { root.store.get(&object.location).await?.bytes().await };
     match read.await {
-        Ok(bytes) => Ok((hour, serde_json::from_slice(&bytes).ok().filter(|s: &Success| s.format == 1))),
+        Ok(text) => Ok((hour, Success::read(&text).map_err(|what| format!("{} {what}", object.location)))),
         Err(e) => Err(failed(format!("read {SUCCESS} of {root}/{}", hour.path()), e)),
     }
 }

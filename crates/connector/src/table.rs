@@ -1,5 +1,6 @@
 //! Parquet files as one DataFusion table: exactly the files named, without a second listing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -22,6 +23,7 @@ use datafusion::execution::cache::default_cache::DefaultCache;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::FutureExt as _;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::ObjectMeta;
 use parquet::arrow::parquet_to_arrow_schema;
@@ -30,8 +32,10 @@ use parquet::file::metadata::ParquetMetaData;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::location::Location;
+use crate::parquet_file::UNDECODABLE;
 use crate::partitions::DataFile;
 use crate::union::{convention, union};
+use crate::verify::verify;
 
 /// How many footers are read at the same time.
 pub(crate) const FOOTERS: usize = 16;
@@ -44,8 +48,10 @@ const FOOTER_BYTES_MAX: usize = 64 << 20;
 /// other columns of rows that do not pass are not decoded. It registers its store itself in whichever session plans it.
 ///
 /// # Errors
-/// No files, a file that is no Parquet, or schemas that do not go together, as [`SourceError`].
+/// No files, a file that is no Parquet or not the one that was sealed, or schemas that do not go together, as
+/// [`SourceError`].
 pub async fn scan(root: &Location, files: &[DataFile]) -> Result<Arc<dyn TableProvider>> {
+    verify(root, files).await?;
     Ok(Arc::new(Files::open(root, files).await?))
 }
 
@@ -74,6 +80,7 @@ pub async fn count_rows(root: &Location, files: &[DataFile]) -> Result<u64> {
 /// # Errors
 /// As [`scan`], and for every batch that cannot be read.
 pub async fn read(root: &Location, file: &DataFile) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    verify(root, std::slice::from_ref(file)).await?;
     let what = format!("read {} in {root}", file.path);
     let context = Arc::new(TaskContext::default());
     let table = Files::open(root, std::slice::from_ref(file)).await?;
@@ -81,6 +88,22 @@ pub async fn read(root: &Location, file: &DataFile) -> Result<BoxStream<'static,
     let rows = table.plan(1, None, None).and_then(|plan| execute_stream(plan, context));
     let rows = rows.map_err(|e| failed(what.clone(), e))?;
     Ok(rows.map_err(move |e| failed(what.clone(), e)).boxed())
+}
+
+/// Why a file cannot be read, where that is so: a run that failed over many looks which it was. On a task of its own, for
+/// damaged Parquet makes the decoder panic.
+pub async fn culprit(root: &Location, file: &DataFile) -> Option<SourceError> {
+    let (place, of) = (root.clone(), file.clone());
+    let whole = tokio::spawn(async move {
+        let mut rows = read(&place, &of).await?;
+        while rows.try_next().await?.is_some() {}
+        anyhow::Ok(())
+    });
+    match whole.await {
+        Ok(Ok(())) => None,
+        Ok(Err(e)) => e.downcast().ok(),
+        Err(_) => Some(SourceError::BadData(format!("read {} in {root}: {UNDECODABLE}", file.path))),
+    }
 }
 
 /// Files as one table.
@@ -103,11 +126,15 @@ impl Files {
         let owned: Vec<_> = files.iter().map(|file| footer(root.clone(), file.clone(), Arc::clone(&cache))).collect();
         let footers = stream::iter(owned).buffered(FOOTERS);
         let footers: Vec<Footer> = footers.try_collect().await?;
+        verify(root, &outvoted(files, &footers)).await?;
         let named: Vec<_> = footers.iter().map(|f| (f.object.location.to_string(), Arc::clone(&f.schema))).collect();
         let schema = union(&named)?;
         let mut files = Vec::with_capacity(footers.len());
         for footer in footers {
-            let statistics = Arc::new(footer.statistics(&schema)?);
+            let bounds = catch_unwind(AssertUnwindSafe(|| footer.statistics(&schema)));
+            let what = || format!("read {} in {root}: {UNDECODABLE}", footer.object.location);
+            let bounds = bounds.unwrap_or_else(|_| Err(SourceError::BadData(what()).into()));
+            let statistics = Arc::new(bounds?);
             files.push(PartitionedFile::new_from_meta(footer.object).with_statistics(statistics));
         }
         let each = files.iter().filter_map(|f| f.statistics.as_deref());
@@ -137,6 +164,21 @@ impl Files {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// The files whose columns are not those of most others, or of which there are too few to tell: what a damaged footer
+/// says would become columns of the table.
+fn outvoted(files: &[DataFile], footers: &[Footer]) -> Vec<DataFile> {
+    let mut votes: Vec<(&SchemaRef, usize)> = Vec::new();
+    for footer in footers {
+        match votes.iter_mut().find(|(schema, _)| **schema == footer.schema) {
+            Some((_, votes)) => *votes += 1,
+            None => votes.push((&footer.schema, 1)),
+        }
+    }
+    let most = votes.iter().find(|(_, votes)| *votes > 2 && votes * 2 > files.len()).map(|(schema, _)| *schema);
+    let odd = files.iter().zip(footers).filter(|(_, footer)| most != Some(&footer.schema));
+    odd.map(|(file, _)| file.clone()).collect()
 }
 
 #[async_trait]
@@ -192,7 +234,14 @@ pub(crate) async fn footer_of(root: &Location, file: &DataFile) -> Result<Footer
     footer(root.clone(), file.clone(), Arc::new(DefaultCache::new(FOOTER_BYTES_MAX))).await
 }
 
+/// A damaged footer makes the decoder panic.
 async fn footer(root: Location, file: DataFile, cache: Arc<FileMetadataCache>) -> Result<Footer> {
+    let what = format!("read {} in {root}: {UNDECODABLE}", file.path);
+    let read = AssertUnwindSafe(decoded(root, file, cache)).catch_unwind().await;
+    read.unwrap_or_else(|_| Err(SourceError::BadData(what).into()))
+}
+
+async fn decoded(root: Location, file: DataFile, cache: Arc<FileMetadataCache>) -> Result<Footer> {
     // The cache lives as long as the table, within which a file does not change: no time of change is needed.
     let object = ObjectMeta {
         location: file.path.clone(),

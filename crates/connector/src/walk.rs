@@ -135,6 +135,11 @@ impl Walk {
         Ok(self.known.marks().clone())
     }
 
+    /// The name of the file that is being read.
+    pub(crate) fn reading(&self) -> &str {
+        self.reading.as_ref().map_or("a file of the input", |reading| reading.name())
+    }
+
     /// The next rows, all of one file, or what else there is to say; `None` where nothing more is there now.
     pub(crate) fn next(&mut self, rows_max: usize, hungry: &dyn Fn() -> bool) -> Result<Option<Step>> {
         if matches!(self.input, Input::Pipe) {

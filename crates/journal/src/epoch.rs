@@ -101,7 +101,7 @@ pub struct Publish {
 pub struct Marker {
     /// Where it goes; what was there is replaced.
     pub path: String,
-    /// What it says.
+    /// What it says, besides the checksum of its text.
     pub content: Value,
 }
 

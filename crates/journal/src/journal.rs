@@ -6,6 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::below::below;
 use crate::chain::{self, look};
 use crate::durable::{Created, create_exclusive, remove, sync_dir};
 use crate::epoch::Epoch;
@@ -40,6 +41,10 @@ impl Journal {
             return Err(JournalError::corrupt(chain, "has no name for a chain"));
         };
         let (stage, state) = (format!("_rescan/stage/{name}"), format!("_rescan/state/{name}"));
+        for dir in [stage.as_ref(), state.as_ref(), chain] {
+            // A chain may be elsewhere, by a path of its own.
+            below(root, if dir.is_absolute() { Path::new("_rescan") } else { dir })?;
+        }
         let chain = root.join(chain);
         let lock = Lock::acquire(&chain)?;
         // A record that a killed run created may not be on the disk yet, and all that follows relies on it.

@@ -6,6 +6,8 @@
 //!   before anything of its partition changes, and comes last.
 //! - Invariant: what a decision relies on is on the disk before it, and what follows is on the disk before `.done`.
 //! - Invariant: `read = accepted + duplicate + late + rejected + filtered`, for every input of every epoch.
+//! - Invariant: a marker vouches for its own text.
+//! - Invariant: nothing is written or deleted through a symbolic link below the root.
 //! - Invariant: doubt is an error that names the file, never a guess; the disk stays as it is.
 //!
 //! - Not here: Kafka, Parquet, object stores; what an offset or a row is.
@@ -13,6 +15,7 @@
 
 #![warn(missing_docs)]
 
+mod below;
 mod chain;
 mod checksum;
 #[cfg(test)]
@@ -28,6 +31,7 @@ mod lock;
 mod publish;
 mod recover;
 mod syncs;
+mod vouch;
 
 pub use chain::look;
 pub use checksum::{Checksum, Sum, checksum_of};
@@ -39,3 +43,4 @@ pub use ledger::{Ledger, Unbalanced};
 pub use lock::Lock;
 pub use recover::{Decision, Difference, Facts, differences, recover};
 pub use syncs::Syncs;
+pub use vouch::vouches;

@@ -5,11 +5,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::below::below;
 use crate::checksum::checksum_of;
 use crate::durable::{folder, link, make_dirs, remove, rename, write_replacement};
 use crate::epoch::{Epoch, Marker, Publish};
 use crate::error::JournalError;
 use crate::syncs::Syncs;
+use crate::vouch::vouched;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -24,7 +26,8 @@ pub(crate) fn publish(root: &Path, epoch: &Epoch, syncs: &Syncs) -> Result<(), J
     let changed = epoch.markers.iter().filter(|marker| says_other(root, marker)).map(|marker| &marker.path);
     remove_all(root, changed.chain(&epoch.unseal), syncs)?;
     let paths = epoch.publish.iter().map(|file| &file.path).chain(epoch.markers.iter().map(|marker| &marker.path));
-    let folders: BTreeSet<PathBuf> = paths.map(|path| folder(&root.join(path)).to_owned()).collect();
+    let folders = paths.map(|path| Ok(folder(&below(root, path)?).to_owned()));
+    let folders = folders.collect::<Result<BTreeSet<PathBuf>, JournalError>>()?;
     for dir in &folders {
         make_dirs(dir).map_err(JournalError::at(dir))?;
     }
@@ -38,8 +41,10 @@ pub(crate) fn publish(root: &Path, epoch: &Epoch, syncs: &Syncs) -> Result<(), J
 fn write_markers(root: &Path, markers: &[Marker], syncs: &Syncs) -> Result<(), JournalError> {
     let mut written = Vec::new();
     for marker in markers {
-        let path = root.join(&marker.path);
-        if let Some((tmp, file)) = write_replacement(&path, text(marker).as_bytes()).map_err(JournalError::at(&path))? {
+        let path = below(root, &marker.path)?;
+        if let Some((tmp, file)) =
+            write_replacement(&path, vouched(&marker.content).as_bytes()).map_err(JournalError::at(&path))?
+        {
             syncs.add(&tmp, file);
             written.push((tmp, path));
         }
@@ -52,13 +57,9 @@ fn write_markers(root: &Path, markers: &[Marker], syncs: &Syncs) -> Result<(), J
     sync_below(root, &folders, syncs)
 }
 
-fn text(marker: &Marker) -> String {
-    format!("{:#}\n", marker.content)
-}
-
 /// Whether a marker is there that says something else.
 fn says_other(root: &Path, marker: &Marker) -> bool {
-    fs::read(root.join(&marker.path)).is_ok_and(|said| said != text(marker).as_bytes())
+    fs::read(root.join(&marker.path)).is_ok_and(|said| said != vouched(&marker.content).as_bytes())
 }
 
 /// Checks that the epoch can be published and resumed, and puts the names of its files on the disk: what a decision
@@ -89,7 +90,7 @@ pub(crate) fn check_state(root: &Path, epoch: &Epoch) -> Result<(), JournalError
 
 /// A link and not a rename: it never replaces a file, and two directories cannot lose both names between them.
 fn publish_file(root: &Path, file: &Publish) -> Result<(), JournalError> {
-    let (staged, path) = (root.join(&file.staged), root.join(&file.path));
+    let (staged, path) = (below(root, &file.staged)?, below(root, &file.path)?);
     match locate(root, file)? {
         Place::Published => Ok(()),
         Place::Staged => link(&staged, &path).map_err(JournalError::at(&path)),
@@ -98,7 +99,8 @@ fn publish_file(root: &Path, file: &Publish) -> Result<(), JournalError> {
 
 fn remove_all<'a>(root: &Path, paths: impl Iterator<Item = &'a String>, syncs: &Syncs) -> Result<(), JournalError> {
     let mut touched = BTreeSet::new();
-    for path in paths.map(|path| root.join(path)) {
+    for path in paths {
+        let path = below(root, path)?;
         remove(&path).map_err(JournalError::at(&path))?;
         touched.insert(folder(&path).to_owned());
     }
@@ -107,7 +109,7 @@ fn remove_all<'a>(root: &Path, paths: impl Iterator<Item = &'a String>, syncs: &
 
 /// Where the file is. What is at its destination must be it; what is staged must have its length.
 fn locate(root: &Path, file: &Publish) -> Result<Place, JournalError> {
-    let (staged, path) = (root.join(&file.staged), root.join(&file.path));
+    let (staged, path) = (below(root, &file.staged)?, below(root, &file.path)?);
     if let Some(bytes) = length(&path)? {
         if bytes != file.bytes {
             return Err(wrong_length(&path, bytes, file.bytes));

@@ -14,7 +14,7 @@ use connector::{Rejected, position_fields};
 use journal::{Epoch, Publish, Syncs};
 use scan::REASON;
 
-use crate::files::write_parquet;
+use crate::files::write_aside;
 
 /// Why a row is late.
 pub(crate) const LATE: &str = "late: older than its partition's watermark";
@@ -119,7 +119,7 @@ pub(crate) fn keep_refused(
     let rows = refused(rows)?;
     let name = format!("{:010}-{}", epoch.number, epoch.token);
     let staged = format!("{stage}/{name}-rejected-{}.parquet", place.replace(['/', '='], "-"));
-    let sum = write_parquet(&root.join(&staged), &rows.schema(), &[], [Ok(rows.clone())], syncs)?;
+    let sum = write_aside(&root.join(&staged), &rows.schema(), [Ok(rows.clone())], syncs)?;
     let path = format!("{place}/{name}.parquet");
     epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
     Ok(rows.num_rows() as u64)

@@ -17,10 +17,12 @@ use crate::beyond::{early, late, refuse_cut};
 use crate::current::stale;
 use crate::depends::depends;
 use crate::draw::{Draw, other_hours};
+use crate::foreign::OwnFiles;
 use crate::hour::{Part, commit, seal};
 use crate::hours::Hours;
+use crate::intact::Intact;
 use crate::job::{Job, Progress, Report};
-use crate::listed::{Listed, Place, found, verify};
+use crate::listed::{Listed, Place, found};
 use crate::owner::{Owner, Runner};
 use crate::pieces::Pieces;
 use crate::range::{Asked, Range};
@@ -59,7 +61,11 @@ pub async fn batch(
     let joint = job.sampling.is_some();
     let mut draw = if joint { Some(Draw::open(&job)?) } else { None };
     let mut report = Report::default();
-    let stale = stale(&job, &mut listed, range, &mut report).await?;
+    let mut intact = Intact::of(&job.out, false);
+    let stale = stale(&job, &mut listed, range, &mut intact, &mut report).await?;
+    report.damaged = damaged(&job, &stale, &mut intact)?;
+    intact.remember()?;
+    progress(&Progress { warnings: report.damaged.clone(), ..Progress::default() });
     let listed = Arc::new(listed);
     if let Some(draw) = draw.as_mut().filter(|_| !stale.is_empty()) {
         draw.replace(&job, range).await?;
@@ -115,6 +121,8 @@ pub struct Impact {
     pub kept: Vec<Wanting>,
     /// Those that would be replaced although they were made of more.
     pub replaced: Vec<Wanting>,
+    /// What is wrong with sealed hours.
+    pub damaged: Vec<String>,
 }
 
 /// What [`batch`] would do; writes nothing.
@@ -124,17 +132,34 @@ pub struct Impact {
 pub async fn impact(job: &Job, places: Vec<Place>, asked: Asked) -> Result<Impact> {
     let (mut listed, range) = look(job, places, asked).await?;
     let mut report = Report::default();
-    let stale = stale(job, &mut listed, range, &mut report).await?;
+    let mut intact = Intact::of(&job.out, false);
+    let stale = stale(job, &mut listed, range, &mut intact, &mut report).await?;
+    let damaged = damaged(job, &stale, &mut intact)?;
     let joint = job.sampling.is_some() && !stale.is_empty();
     let others = if joint { other_hours(job, range).await? } else { Vec::new() };
     let removed = others.into_iter().map(|(_, hour, _)| hour).collect();
     let Report { up_to_date, waiting, kept, replaced, .. } = report;
-    Ok(Impact { stale, up_to_date, removed, waiting, kept, replaced })
+    Ok(Impact { stale, up_to_date, removed, waiting, kept, replaced, damaged })
+}
+
+/// What is wrong with sealed hours, and what becomes of it.
+fn damaged(job: &Job, stale: &[Hour], intact: &mut Intact<'_>) -> Result<Vec<String>> {
+    let mut damaged = Vec::new();
+    for output in job.scan.outputs() {
+        for (hour, what) in intact.damaged(&job.place(output))? {
+            damaged.push(match stale.contains(&hour) {
+                true => format!("{what}: hour {hour} is made again"),
+                false => format!("{what}: restore it, or make hour {hour} again"),
+            });
+        }
+    }
+    Ok(damaged)
 }
 
 /// What there is to read; nothing is read where the output is another's.
 async fn look(job: &Job, places: Vec<Place>, asked: Asked) -> Result<(Vec<Listed>, Range)> {
-    Owner::new(job, Runner::Batch).check(&job.out)?;
+    let owned = Owner::new(job, Runner::Batch).check(&job.out)?;
+    OwnFiles::of(job, owned).refuse_foreign()?;
     let (listed, range) = found(job, places, asked).await?;
     job.merged.iter().try_for_each(|merged| merged.check(&listed))?;
     Ok((listed, range))
@@ -323,7 +348,6 @@ pub(crate) async fn make(
     reading: Reading,
 ) -> Result<Made> {
     let inputs = inputs(job, listed, first, last).await?;
-    verify(listed, first, last).await?;
     let one = within == (first.start_us()..first.plus(1).start_us());
     let sorted = one && !fits(listed, limits, first, last);
     let tables = Tables { inputs, within: Some(within), sorted, reading };

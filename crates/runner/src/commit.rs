@@ -12,7 +12,8 @@ use scan::{Chosen, Output};
 use serde::{Deserialize, Serialize};
 
 use crate::aside;
-use crate::files::{read_arrow, write_arrow, write_parquet};
+use crate::files::{read_arrow, write_arrow, write_aside};
+use crate::foreign::superseded;
 use crate::gaps::to_seal;
 use crate::history::Position;
 use crate::hours::Hours;
@@ -51,6 +52,11 @@ impl SealedTo {
     /// As an epoch wrote it down.
     pub(crate) fn read(epoch: &Epoch) -> Result<SealedTo> {
         serde_json::from_value(epoch.notes.clone()).context("the journal's notes")
+    }
+
+    /// The first hour of an output that is not sealed, once one is.
+    pub(crate) fn end(&self, output: &str) -> Option<Hour> {
+        self.sealed_to.get(output).copied()
     }
 
     /// What a run begins with that goes on where another had sealed its outputs, all hours before `from`.
@@ -173,6 +179,8 @@ impl Draft<'_> {
         let permits = Arc::new(tokio::sync::Semaphore::new(self.job.limits.threads.max(1)));
         let mut writing = tokio::task::JoinSet::new();
         for hour in hours {
+            // Nobody else's file is beside it.
+            superseded(self.job, place, hour, None)?;
             let path = partition(place, hour);
             let mut rows = outputs.hours.get_mut(&output.name).map(|hours| hours.take(hour)).unwrap_or_default();
             let open = outputs.open.remove(&path).unwrap_or_default();
@@ -248,7 +256,7 @@ impl Draft<'_> {
             let schema = rows.first().map_or_else(aside::rejected_schema, RecordBatch::schema);
             let staged = format!("{}/{}-{kind}-{input}.parquet", self.stage, self.name);
             let rows = rows.into_iter().map(Ok);
-            let sum = write_parquet(&self.job.out.join(&staged), &schema, &[], rows, &self.syncs)?;
+            let sum = write_aside(&self.job.out.join(&staged), &schema, rows, &self.syncs)?;
             let path = format!("_rescan/{kind}/{input}-{}.parquet", self.name);
             self.epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
         }

@@ -9,11 +9,13 @@ use journal::Sum;
 use serde_json::{Value, json};
 
 use crate::complete::{Lack, Rule};
+use crate::intact::Intact;
 use crate::job::{Job, Report};
 use crate::listed::{Listed, MissingInput};
 use crate::made::Made;
 use crate::range::Range;
 use crate::sample::Manifest;
+use crate::seal::partition;
 use crate::spans::Spans;
 use crate::wants::{Why, add};
 
@@ -74,17 +76,20 @@ struct Done<'a> {
 }
 
 impl<'a> Done<'a> {
-    async fn list(job: &Job, listed: &'a [Listed], range: Range) -> Result<Done<'a>> {
+    async fn list(job: &Job, listed: &'a [Listed], range: Range, intact: &mut Intact<'_>) -> Result<Done<'a>> {
         let reach = listed.iter().map(|listed| listed.reach(range.begins(), range.to));
         let (from, to) = reach.fold((range.begins(), range.to), |all, of| (all.0.min(of.0), all.1.max(of.1)));
         let mut outputs = Vec::new();
         for output in job.scan.outputs() {
             let root = Location::parse(&job.out.join(job.place(output)).to_string_lossy(), &BTreeMap::new())?;
-            let hours = match (job.out.exists(), job.sampling.is_some()) {
+            let mut hours = match (job.out.exists(), job.sampling.is_some()) {
                 (false, _) => BTreeMap::new(),
                 (true, true) => list(&root, ..).await?,
                 (true, false) => list(&root, from..to).await?,
             };
+            for (hour, files) in hours.iter_mut().filter(|(_, files)| files.sealed) {
+                files.damaged = intact.damage(&partition(&job.place(output), *hour))?;
+            }
             outputs.push((job.made(output), hours));
         }
         Ok(Done { outputs, listed })
@@ -109,7 +114,7 @@ impl<'a> Done<'a> {
     /// Whether an hour is there, made of this.
     fn is_current(&self, hour: Hour, identity: &Value) -> bool {
         let current = |files: &HourFiles| {
-            files.success.as_ref().is_some_and(|success| same(&success.inputs, identity) && whole(files, success))
+            files.damaged.is_none() && files.success.as_ref().is_some_and(|success| same(&success.inputs, identity))
         };
         self.hours(hour).all(|(_, files)| files.is_some_and(current))
     }
@@ -120,8 +125,7 @@ impl<'a> Done<'a> {
 
     /// Whether the files of a sealed hour are those that were sealed.
     fn stands(&self, hour: Hour) -> bool {
-        let stands =
-            |files: &HourFiles| files.sealed && files.success.as_ref().is_none_or(|success| whole(files, success));
+        let stands = |files: &HourFiles| files.sealed && files.damaged.is_none();
         self.hours(hour).all(|(_, files)| files.is_some_and(stands))
     }
 
@@ -145,17 +149,23 @@ impl<'a> Done<'a> {
 /// # Errors
 /// [`MissingInput`]: of a range that was asked for, any hour that lacks input; else where no hour can be written and
 /// none stands.
-pub(crate) async fn stale(job: &Job, listed: &mut [Listed], range: Range, report: &mut Report) -> Result<Vec<Hour>> {
+pub(crate) async fn stale(
+    job: &Job,
+    listed: &mut [Listed],
+    range: Range,
+    intact: &mut Intact<'_>,
+    report: &mut Report,
+) -> Result<Vec<Hour>> {
     if job.sampling.is_some() && range.whole && !range.allow_incomplete {
         // A sample of fewer hours, because one has vanished, is not the sample.
-        let known = Done::list(job, listed, range).await?.known();
+        let known = Done::list(job, listed, range, intact).await?.known();
         for (listed, known) in listed.iter_mut().zip(known) {
             if let (Some(whole), Some((first, last))) = (&mut listed.whole, known.ends()) {
                 *whole = (whole.0.min(first), whole.1.max(last.plus(1)));
             }
         }
     }
-    let done = Done::list(job, listed, range).await?;
+    let done = Done::list(job, listed, range, intact).await?;
     let rule = Rule::new(listed, &done.known(), range);
     let mut sorted = Sorted::default();
     for hour in range.hours() {
@@ -182,7 +192,7 @@ pub(crate) async fn early_hours(
     report: &mut Report,
 ) -> Result<Vec<Hour>> {
     let range = Range { allow_incomplete: true, ..range };
-    let done = Done::list(job, listed, range).await?;
+    let done = Done::list(job, listed, range, &mut Intact::of(&job.out, false)).await?;
     let rule = Rule::new(listed, &done.known(), range);
     let mut sorted = Sorted::default();
     for hour in range.hours().skip_while(|hour| !has_rows(*hour) && !done.is_sealed(*hour)) {
@@ -269,11 +279,4 @@ fn asked(listed: &[Listed], mut lacks: Vec<Lack>) -> MissingInput {
         Why::Gone => MissingInput::Gone { root, hours },
         Why::Unsealed => MissingInput::Unsealed { root, hours },
     }
-}
-
-/// Whether the files are those that `_SUCCESS` names.
-fn whole(files: &HourFiles, success: &connector::Success) -> bool {
-    let there: BTreeMap<&str, u64> = files.files.iter().map(|file| (file.name(), file.bytes)).collect();
-    success.files.len() == there.len()
-        && success.files.iter().all(|file| there.get(file.name.as_str()) == Some(&file.bytes))
 }

@@ -8,7 +8,8 @@ use connector::{Hour, Location, SUCCESS, list};
 use journal::{Epoch, Journal, Marker};
 use scan::Chosen;
 
-use crate::hour::{Attempt, Part, superseded};
+use crate::foreign::superseded;
+use crate::hour::{Attempt, Part};
 use crate::job::{Job, Report};
 use crate::owner::Occupied;
 use crate::range::Range;
@@ -38,18 +39,18 @@ impl Draw {
     /// [`Occupied::OtherHours`] without.
     pub(crate) async fn replace(&mut self, job: &Job, range: Range) -> Result<()> {
         for (place, hour, sealed) in other_hours(job, range).await? {
-            self.take_away(job, &place, hour, sealed).await?;
+            self.take_away(job, &place, hour, sealed)?;
         }
         Ok(())
     }
 
-    async fn take_away(&mut self, job: &Job, place: &str, hour: Hour, sealed: bool) -> Result<()> {
+    fn take_away(&mut self, job: &Job, place: &str, hour: Hour, sealed: bool) -> Result<()> {
         let partition = partition(place, hour);
         self.former.unseal.extend(sealed.then(|| format!("{partition}/{SUCCESS}")));
-        self.former.remove.extend(superseded(job, &partition, None).await?);
+        self.former.remove.extend(superseded(job, place, hour, None)?);
         for input in job.scan.inputs() {
-            let refused = format!("_rescan/rejected/{}/{}", input.name, hour.path());
-            self.former.remove.extend(superseded(job, &refused, None).await?);
+            let refused = format!("_rescan/rejected/{}/", input.name);
+            self.former.remove.extend(superseded(job, &refused, hour, None)?);
         }
         Ok(())
     }

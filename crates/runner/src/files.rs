@@ -1,8 +1,9 @@
 //! Files that the runner writes: sealed Parquet, and Arrow for what only rescan reads again. Each is summed, and handed in
 //! to be synced while others are written.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -29,6 +30,33 @@ pub(crate) fn write_parquet(
     rows: impl IntoIterator<Item = Result<RecordBatch>>,
     syncs: &Syncs,
 ) -> Result<Sum> {
+    parquet(path, SHARED, schema, key, rows, syncs)
+}
+
+/// Writes rows that were put aside as Parquet. What was rejected is there as it came, whoever it is about: only the owner
+/// may read it.
+pub(crate) fn write_aside(
+    path: &Path,
+    schema: &SchemaRef,
+    rows: impl IntoIterator<Item = Result<RecordBatch>>,
+    syncs: &Syncs,
+) -> Result<Sum> {
+    parquet(path, OWN, schema, &[], rows, syncs)
+}
+
+/// Who may read and write a file, as far as the umask lets them.
+const SHARED: u32 = 0o666;
+/// The owner alone.
+const OWN: u32 = 0o600;
+
+fn parquet(
+    path: &Path,
+    mode: u32,
+    schema: &SchemaRef,
+    key: &[String],
+    rows: impl IntoIterator<Item = Result<RecordBatch>>,
+    syncs: &Syncs,
+) -> Result<Sum> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::None)
@@ -46,7 +74,7 @@ pub(crate) fn write_parquet(
         }
     }
     let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-    written(path, syncs, |mut file| {
+    written(path, mode, syncs, |mut file| {
         let mut writer = ArrowWriter::try_new_with_options(&mut file, schema.clone(), options)?;
         rows.try_for_each(|rows| anyhow::Ok(writer.write(&rows?)?))?;
         // Not by `into_inner`, which would hide why the last bytes could not be written.
@@ -57,7 +85,7 @@ pub(crate) fn write_parquet(
 
 /// Writes rows as an Arrow file.
 pub(crate) fn write_arrow(path: &Path, schema: &SchemaRef, rows: &[RecordBatch], syncs: &Syncs) -> Result<Sum> {
-    written(path, syncs, |file| {
+    written(path, SHARED, syncs, |file| {
         let mut writer = FileWriter::try_new(file, schema)?;
         rows.iter().try_for_each(|rows| writer.write(&unshared(rows)?))?;
         writer.finish()?;
@@ -67,10 +95,11 @@ pub(crate) fn write_arrow(path: &Path, schema: &SchemaRef, rows: &[RecordBatch],
 
 type Summed = Checksum<BufWriter<File>>;
 
-fn written(path: &Path, syncs: &Syncs, write: impl FnOnce(Summed) -> Result<Summed>) -> Result<Sum> {
+fn written(path: &Path, mode: u32, syncs: &Syncs, write: impl FnOnce(Summed) -> Result<Summed>) -> Result<Sum> {
     let written = || {
         create_dirs(path.parent().unwrap_or(Path::new(".")))?;
-        let mut file = write(Checksum::new(BufWriter::with_capacity(1 << 20, File::create(path)?)))?;
+        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+        let mut file = write(Checksum::new(BufWriter::with_capacity(1 << 20, made)))?;
         file.flush()?;
         let sum = file.sum();
         syncs.add(path, file.into_inner().into_inner().map_err(std::io::IntoInnerError::into_error)?);
@@ -91,7 +120,7 @@ pub(crate) fn read_arrow(path: &Path, sum: &Sum) -> Result<Vec<RecordBatch>> {
 /// Copies a file whose length and checksum are known.
 pub(crate) fn copy(from: &Path, to: &Path, sum: &Sum, syncs: &Syncs) -> Result<()> {
     let mut file = File::open(from).with_context(|| format!("read {}", from.display()))?;
-    let copied = written(to, syncs, |mut copy| {
+    let copied = written(to, SHARED, syncs, |mut copy| {
         std::io::copy(&mut file, &mut copy)?;
         Ok(copy)
     })?;

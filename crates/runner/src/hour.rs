@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use arrow::array::RecordBatch;
 use connector::Hour;
 use journal::{Epoch, Journal, Syncs};
@@ -13,6 +13,7 @@ use tokio::task::block_in_place;
 use crate::aside::keep_refused;
 use crate::commit::{add, token};
 use crate::current::identity;
+use crate::foreign::{set_aside, superseded};
 use crate::job::{Job, Report};
 use crate::listed::{Listed, read_rows};
 use crate::pieces::Pieces;
@@ -99,8 +100,8 @@ pub(crate) async fn seal(
     let mut ledger = read_rows(listed, hour).await?;
     let repeats = repeats(job, listed, hour).await?;
     for (input, rows) in &refused {
-        let place = format!("_rescan/rejected/{input}/{}", hour.path());
-        epoch.remove.extend(superseded(job, &place, None).await?);
+        let place = partition(&format!("_rescan/rejected/{input}/"), hour);
+        epoch.remove.extend(superseded(job, &format!("_rescan/rejected/{input}/"), hour, None)?);
         let count = keep_refused(&job.out, &place, stage, rows, &mut epoch, syncs)?;
         if count > 0 {
             ledger.entry(input.clone()).or_default().reclass(count, |ledger| &mut ledger.rejected);
@@ -135,9 +136,9 @@ pub(crate) async fn seal(
         }
         ids.merge(sealed.ids);
         sealed.marker.content["ledger"] = serde_json::to_value(&ledger)?;
-        epoch
-            .remove
-            .extend(superseded(job, &partition, sealed.publish.as_ref().map(|publish| publish.path.as_str())).await?);
+        let published = sealed.publish.as_ref().map(|publish| publish.path.as_str());
+        epoch.remove.extend(superseded(job, &job.place(output), hour, published)?);
+        sealed.publish.iter().try_for_each(|publish| set_aside(job, &job.place(output), hour, publish))?;
         report.rows += sealed.rows;
         report.sealed.push(sealed.partition);
         epoch.publish.extend(sealed.publish);
@@ -146,18 +147,4 @@ pub(crate) async fn seal(
     epoch.ledger = ledger.clone();
     report.ledger = ledger;
     Ok(Part { report, ids, epoch })
-}
-
-/// Files of a partition that a new one takes the place of.
-pub(crate) async fn superseded(job: &Job, partition: &str, published: Option<&str>) -> Result<Vec<String>> {
-    let dir = job.out.join(partition);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&dir).into_iter().flatten() {
-        let name = entry.with_context(|| format!("list {}", dir.display()))?.file_name().to_string_lossy().into_owned();
-        let path = format!("{partition}/{name}");
-        if name.ends_with(".parquet") && !name.starts_with(['_', '.']) && Some(path.as_str()) != published {
-            files.push(path);
-        }
-    }
-    Ok(files)
 }

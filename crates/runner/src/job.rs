@@ -110,6 +110,9 @@ pub struct Report {
     /// Those that were replaced all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<Wanting>,
+    /// Sealed output that somebody had changed, and what became of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
     /// Epochs committed.
     pub epochs: u64,
     /// On which input hours the hours of a batch run depend.
@@ -131,6 +134,7 @@ impl Report {
         crate::commit::add(&mut self.ledger, &part.ledger);
         self.sealed.extend(part.sealed);
         self.rows += part.rows;
+        self.damaged.extend(part.damaged);
         self.up_to_date += part.up_to_date;
         self.waiting.extend(part.waiting);
         self.kept.extend(part.kept);

@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
-use connector::{
-    DataFile, Hour, HourFiles, Location, Misfiled, SourceError, Success, by_event_time, hours_there, list,
-};
+use connector::{DataFile, Hour, HourFiles, Location, Misfiled, Success, by_event_time, hours_there, list};
 use datafusion::catalog::TableProvider;
-use journal::{Ledger, Sum, checksum_of};
+use journal::Ledger;
 use thiserror::Error;
 
 use crate::filed::Filed;
@@ -294,32 +292,6 @@ fn around(input: &Reach, from: Hour, to: Hour) -> (Hour, Hour) {
         Hour::of(from.start_us().saturating_sub(input.before)),
         Hour::of(to.start_us().saturating_add(input.after) - 1).plus(1),
     )
-}
-
-/// Compares the files of sealed hours with what their `_SUCCESS` says: Parquet itself takes many a flipped bit for data.
-pub(crate) async fn verify(listed: &[Listed], first: Hour, last: Hour) -> Result<()> {
-    let mut checks = tokio::task::JoinSet::new();
-    for listed in listed {
-        let Listed { root, hours, .. } = listed;
-        let (from, to) = listed.reach(first, last.plus(1));
-        let Some(root) = root.local_path() else { continue };
-        for (hour, success) in hours.range(from..to).filter_map(|(hour, files)| Some((hour, files.success.as_ref()?))) {
-            for file in &success.files {
-                let path = root.join(hour.path()).join(&file.name);
-                let sum = Sum { bytes: file.bytes, checksum: file.checksum.clone() };
-                checks.spawn_blocking(move || -> Result<()> {
-                    let found = checksum_of(&path).with_context(|| format!("read {}", path.display()))?;
-                    let said = "is not the file that _SUCCESS names: restore it, or make its hour again";
-                    ensure!(found == sum, SourceError::BadData(format!("{} {said}", path.display())));
-                    Ok(())
-                });
-            }
-        }
-    }
-    while let Some(checked) = checks.join_next().await {
-        checked??;
-    }
-    Ok(())
 }
 
 /// The rows of the hour itself, by input.

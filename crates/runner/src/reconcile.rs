@@ -5,8 +5,8 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
-use connector::{DataFile, Hour, HourFiles, Location, SealedFile, SourceError, list, scan};
+use anyhow::{Context, Result, bail};
+use connector::{DataFile, Hour, HourFiles, Location, SealedFile, SourceError, list, scan, verify};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -41,12 +41,12 @@ impl Default for ReconcileOptions {
 }
 
 /// Compares the batch and the stream output by key, hour by hour, and tells every difference as it is found, in the
-/// order of hour and key. Partitions whose files have equal checksums are equal without being read; of others a few
-/// thousand rows are in memory at a time. Columns compare by name, those that start with `_` not at all.
+/// order of hour and key. Partitions whose files have equal checksums are equal, once their bytes have been found to have
+/// them; of others a few thousand rows are in memory at a time. Columns compare by name, those that start with `_` not at all.
 ///
 /// # Errors
-/// A side without any partition in the range, no key, or files that cannot be read, as [`SourceError`]; and whatever
-/// `on_difference` answers.
+/// A side without any partition in the range, no key, files that cannot be read or are not those that were sealed, as
+/// [`SourceError`]; and whatever `on_difference` answers.
 pub async fn reconcile(
     batch: &Location,
     stream: &Location,
@@ -62,6 +62,7 @@ pub async fn reconcile(
     for hour in hours {
         summary.partitions += 1;
         if let Some(rows) = equal_by_checksum(batch.hours.get(&hour), stream.hours.get(&hour), &key) {
+            tokio::try_join!(batch.verify(hour), stream.verify(hour))?;
             summary.partitions_equal_by_checksum += 1;
             summary.rows_batch += rows;
             summary.rows_stream += rows;
@@ -127,6 +128,7 @@ impl<'a> Side<'a> {
             let wanted = "dt=YYYY-MM-DD/hr=HH with Parquet files in the range";
             bail!(SourceError::Missing(format!("{name} {root} has no partition: it needs directories {wanted}")));
         }
+        hours.values().try_for_each(|hour| hour.data(root).map(|_| ()))?;
         let (until, open) = root.local_path().map(|root| whole_until(&root)).transpose()?.unwrap_or_default();
         Ok(Self { name, root, hours, until, open })
     }
@@ -140,6 +142,11 @@ impl<'a> Side<'a> {
         let sealed = self.hours.get(&hour).is_some_and(|h| h.sealed);
         let to_come = self.until.is_none_or(|until| hour.plus(1).start_us() > until);
         !sealed && self.until != Some(i64::MAX) && (to_come || self.open.contains(&hour))
+    }
+
+    /// That the files of an hour are those that were sealed.
+    async fn verify(&self, hour: Hour) -> Result<()> {
+        verify(self.root, self.files(hour)).await.with_context(|| format!("compare {}", self.name))
     }
 
     async fn table(&self, hour: Hour) -> Result<Option<Arc<dyn TableProvider>>> {

@@ -14,9 +14,11 @@ use scan::{Batch, CELLS, Chosen, Merged, State};
 
 use crate::advance::{account, advance, take};
 use crate::carried::{begin, look, still_open};
-use crate::commit::{Draft, Outputs, add, token};
+use crate::commit::{Draft, Outputs, SealedTo, add, token};
 use crate::excess::Judged;
+use crate::foreign::OwnFiles;
 use crate::history::History;
+use crate::intact::Intact;
 use crate::intake::{Feed, Gathered, Intake, PAUSE, Read};
 use crate::job::{Job, Progress, Report};
 use crate::owner::{Owner, Runner};
@@ -48,7 +50,7 @@ pub struct Cut {
 /// [`Occupied`](crate::Occupied); [`OtherState`](crate::OtherState), and state to begin with that is not there; anything
 /// that keeps an epoch from being committed; what was committed before stands.
 pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(&Progress)) -> Result<Report> {
-    Owner::new(job, Runner::Stream).check(&job.out)?;
+    refuse_others(job)?.remember()?;
     let journal = Journal::open(&job.out, Path::new(CHAIN), job.config.clone())?;
     let last = journal.last().cloned();
     job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
@@ -86,7 +88,7 @@ pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(
 /// [`Occupied`](crate::Occupied); `ConfigChanged` where `last`, the last epoch there is, was made with other flags;
 /// without it [`OtherState`](crate::OtherState), and state to begin with that is not there.
 pub fn goes_on(job: &Job, last: Option<&Epoch>) -> Result<Option<u64>> {
-    Owner::new(job, Runner::Stream).check(&job.out)?;
+    refuse_others(job)?;
     let Some(last) = last else {
         look(job)?;
         return Ok(None);
@@ -94,6 +96,23 @@ pub fn goes_on(job: &Job, last: Option<&Epoch>) -> Result<Option<u64>> {
     let differences = last.differences(&job.config);
     ensure!(differences.is_empty(), JournalError::ConfigChanged { epoch: last.number, differences });
     Ok(Some(last.number))
+}
+
+/// That what is at the output is this job's, all of it, and as it was left.
+fn refuse_others(job: &Job) -> Result<Intact<'_>> {
+    let owned = Owner::new(job, Runner::Stream).check(&job.out)?;
+    let mut intact = Intact::of(&job.out, false);
+    if owned {
+        // Damage to the journal is found when it is opened, and what a killed run has decided is not yet there.
+        let facts = journal::look(&job.out.join(CHAIN), &BTreeMap::new())?;
+        let done = facts.decided.last().is_some_and(|last| facts.done.contains(last));
+        let newest = facts.newest.filter(|_| done).and_then(Result::ok);
+        let sealed = newest.as_ref().map(SealedTo::read).transpose()?.unwrap_or_default();
+        let place = |output: &scan::Output| (job.place(output), sealed.end(&output.name));
+        intact.refuse_damaged(job.scan.outputs().iter().map(place))?;
+    }
+    OwnFiles::of(job, owned).refuse_foreign()?;
+    Ok(intact)
 }
 
 struct Run<'a, P> {

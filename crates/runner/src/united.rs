@@ -13,6 +13,7 @@ use journal::{Epoch, Journal, StateFile, Sum};
 
 use crate::carried::{Left, alone};
 use crate::files::copy;
+use crate::foreign::OwnFiles;
 use crate::owner::Owner;
 use crate::stream::CHAIN;
 
@@ -47,6 +48,8 @@ pub fn unite_states(places: &[PathBuf], out: &Path) -> Result<United> {
             files.insert((file.table.clone(), file.checksum.clone()), (left.root.join(&file.path), file));
         }
     }
+    let owned = Owner::of_states().check(out)?;
+    OwnFiles::without_hours(out, owned).refuse_foreign()?;
     Owner::of_states().claim(out)?;
     let mut journal = Journal::open(out, Path::new(CHAIN), config.clone())?;
     let named = |file: &StateFile| format!("{}/{}-{}.arrow", journal.state(), file.table, file.checksum);

@@ -37,7 +37,7 @@ async fn put(root: &Location, name: &str, bytes: impl Into<Vec<u8>>) -> DataFile
     let bytes = bytes.into();
     let length = bytes.len() as u64;
     root.store.put(&path, bytes.into()).await.unwrap();
-    DataFile { path, bytes: length, version: String::new() }
+    DataFile { path, bytes: length, version: String::new(), sum: None }
 }
 
 fn parquet(rows: &RecordBatch) -> Vec<u8> {
@@ -303,7 +303,8 @@ async fn files_that_cannot_be_read_say_which_and_why() {
     let good = put(&root, "a.parquet", parquet(&rows(vec![("id", Arc::new(Int64Array::from(vec![1])))]))).await;
     let other = put(&root, "b.parquet", parquet(&rows(vec![("id", Arc::new(StringArray::from(vec!["1"])))]))).await;
     let torn = put(&root, "c.parquet", "PAR1 and then nothing of the kind").await;
-    let gone = DataFile { path: Path::parse("not/there.parquet").unwrap(), bytes: 100, version: String::new() };
+    let path = Path::parse("not/there.parquet").unwrap();
+    let gone = DataFile { path, bytes: 100, version: String::new(), sum: None };
     let error = async |files: &[DataFile]| scan(&root, files).await.unwrap_err();
 
     let clash = error(&[good, other]).await;

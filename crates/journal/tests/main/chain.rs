@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use journal::{
     Checksum, Decision, Epoch, Journal, JournalError, Ledger, Marker, Publish, SourceFacts, StateFile, Sum,
-    create_dirs, look, recover,
+    create_dirs, look, recover, vouches,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -96,7 +96,9 @@ fn what_was_committed_is_there_when_opened_again() {
     drop(journal);
     assert_eq!(fs::read(dir.path().join(PART)).unwrap(), b"rows");
     let marker = dir.path().join("dt=2026-11-20/hr=05/_SUCCESS");
-    assert_eq!(fs::read_to_string(marker).unwrap(), "{\n  \"rows\": 1\n}\n");
+    let text = fs::read_to_string(marker).unwrap();
+    assert!(text.starts_with("{\n  \"checksum\": \"xxh3-128:") && text.ends_with("\",\n  \"rows\": 1\n}\n"), "{text}");
+    assert_eq!(vouches(text.as_bytes()), Ok(()));
     assert_eq!(names(dir.path().join("_rescan/stage/stream")), [""; 0]);
     let journal = open(dir.path()).unwrap();
     assert_eq!(journal.last(), Some(&epoch));
