@@ -9,6 +9,7 @@ mod main {
     mod commands;
     mod complete;
     mod damage;
+    mod dice;
     mod disks;
     mod dry_run;
     mod duckdb;
@@ -21,6 +22,7 @@ mod main {
     mod foreign;
     mod foreign_parquet;
     mod golden;
+    mod histories;
     mod history;
     mod hostile;
     mod idle;
@@ -35,6 +37,7 @@ mod main {
     mod misfiled;
     mod openbandit;
     mod poison;
+    mod pool;
     mod readme;
     mod resume;
     #[path = "../../../crates/connector/tests/main/s3.rs"]

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::dice::Dice;
 use super::errors::{JOIN, STREAM, demo, failed};
-use super::resume::Dice;
 use super::workdir::{Workdir, walk};
 
 /// The data files and `_SUCCESS` files below a directory.

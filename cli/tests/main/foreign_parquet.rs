@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use datafusion::parquet::arrow::ArrowWriter;
 
-use super::resume::Dice;
+use super::dice::Dice;
 use super::workdir::Workdir;
 
 /// A small file as other engines write them.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::dice::Dice;
 use super::workdir::{Workdir, parquet, walk};
 
 const KILLS: usize = 10;
@@ -23,18 +24,6 @@ fn aside(dir: &Workdir, out: &str) -> BTreeMap<String, Vec<Value>> {
         }
     }
     rows
-}
-
-/// SplitMix64: a few numbers from a seed.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
 }
 
 const STREAM: &str = "--watermark-delay 30m";

@@ -97,7 +97,9 @@ mod tests {
     fn rows_with_a_partner_pass_and_others_do_not_wherever_their_key_is() {
         let keys: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
         let mut index = Index::default();
-        hash_rows(&[keys], true).unwrap().into_iter().for_each(|hash| index.push(hash));
+        hash_rows(&[keys], true).unwrap().into_iter().for_each(|hash| {
+            index.push(hash);
+        });
         let partnered: Arc<dyn PhysicalExpr> = Arc::new(Partnered::new(vec![column("k", 0)], Arc::new(index)));
         let rights: ArrayRef = Arc::new(Int64Array::from(vec![Some(3), Some(2), None, Some(1)]));
         let other: ArrayRef = Arc::new(Int64Array::from(vec![1; 4]));

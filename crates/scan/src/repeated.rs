@@ -197,6 +197,6 @@ mod tests {
         whole.merge_batch(&state, &[0, 1, 2, 3], 4).unwrap();
         whole.merge_batch(&state, &[0, 3, 2, 1], 4).unwrap();
         assert_eq!(read(&whole.evaluate(EmitTo::First(1)).unwrap()), [vec![20, 30, 31]]);
-        assert_eq!(read(&whole.evaluate(EmitTo::All).unwrap()), [vec![], vec![], vec![]]);
+        assert_eq!(read(&whole.evaluate(EmitTo::All).unwrap()), [const { Vec::<i64>::new() }; 3]);
     }
 }
