@@ -45,7 +45,7 @@ pub fn pool() -> &'static Pool {
     static POOL: OnceLock<Pool> = OnceLock::new();
     POOL.get_or_init(|| {
         let dir = Workdir::new();
-        dir.generate(&format!("--hours {HOURS} --impressions-per-hour 60 --late 0 --duplicates 0 --malformed 0"));
+        dir.generate(&format!("--hours {HOURS} --impressions-per-hour 200 --late 0 --duplicates 0 --malformed 0"));
         for (version, part) in ["video_id > 0", "video_id % 5 <> 1"].into_iter().enumerate() {
             for name in INPUTS {
                 let mut command = dir.command(&format!("ingest --in raw/{name}.jsonl --schema {name}"));
@@ -53,7 +53,11 @@ pub fn pool() -> &'static Pool {
                 assert!(command.status().unwrap().success());
             }
         }
-        Pool { dir, clean: Mutex::default() }
+        let pool = Pool { dir, clean: Mutex::default() };
+        for (version, (input, at)) in (0..2).flat_map(|version| cells().map(move |cell| (version, cell))) {
+            assert!(pool.place(input, version, at).is_dir(), "version {version} of {} has no {at}", INPUTS[input]);
+        }
+        pool
     })
 }
 

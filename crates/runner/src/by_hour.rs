@@ -38,9 +38,12 @@ mod tests {
 
     use super::*;
 
+    /// Hours of rows, and the rows of each hour.
+    type Case = (&'static [i64], &'static [(i64, &'static [i64])]);
+
     #[test]
     fn hours_ascend_and_rows_keep_their_order() {
-        let cases: [(&[i64], &[(i64, &[i64])]); 5] = [
+        let cases: [Case; 5] = [
             (&[], &[]),
             (&[7, 7, 7], &[(7, &[0, 1, 2])]),
             (&[-1, 0, 0, 3], &[(-1, &[0]), (0, &[1, 2]), (3, &[3])]),

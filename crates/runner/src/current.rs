@@ -217,7 +217,7 @@ impl Sorted {
     fn sort(&mut self, job: &Job, done: &Done, rule: &Rule, range: Range, hour: Hour) -> Result<()> {
         let sealed = done.is_sealed(hour);
         let lacking = if range.allow_incomplete { Vec::new() } else { rule.lacking(hour) };
-        if !lacking.is_empty() && !(sealed && range.whole) {
+        if !(lacking.is_empty() || sealed && range.whole) {
             if !(range.whole && rule.is_silent(hour)) {
                 self.waiting.push((hour, lacking));
             }

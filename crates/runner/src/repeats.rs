@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use connector::{Hour, Success};
-use scan::Limits;
+use tokio::sync::Mutex;
 
 use crate::batch::tables;
 use crate::job::Job;
 use crate::listed::Listed;
+
+/// Keys are counted of one hour at a time, by all threads: those of an hour are all in memory.
+static COUNTING: Mutex<()> = Mutex::const_new(());
 
 /// The input whose rows the one output of f is, once each: what f puts out more often than it stands are the repeats.
 pub(crate) fn once_each(job: &Job) -> Option<&str> {
@@ -41,8 +44,8 @@ pub(crate) async fn repeats(job: &Job, listed: &[Listed], hour: Hour) -> Result<
         }
         let tables = tables(job, own, hour)?.remove(&input.name).unwrap_or_default();
         if !tables.is_empty() {
-            let limits = Limits { threads: 1, ..job.limits };
-            repeats.insert(input.name.clone(), job.scan.repeats(&input.name, tables, limits).await?);
+            let _alone = COUNTING.lock().await;
+            repeats.insert(input.name.clone(), job.scan.repeats(&input.name, tables, job.limits).await?);
         }
     }
     Ok(repeats)
