@@ -31,7 +31,12 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
-/// Writes text as [`plain`] has it. Where nobody reads it, or the disk is full, there is nothing left to say.
+/// Writes text to standard error as [`plain`] has it. Where it has no reader any more, the run goes on without it.
+pub fn tell(text: Arguments<'_>, end: &str) {
+    drop(written(std::io::stderr().lock(), text, end));
+}
+
+/// Writes data as [`plain`] has it. Where it has no reader any more, or the disk is full, the process ends.
 pub fn write(to: impl Write, text: Arguments<'_>, end: &str) {
     if let Err(error) = written(to, text, end) {
         std::process::exit(if error.kind() == ErrorKind::BrokenPipe { 0 } else { 74 });
@@ -54,12 +59,12 @@ macro_rules! print {
 }
 
 macro_rules! eprintln {
-    () => { $crate::print::write(std::io::stderr().lock(), format_args!(""), "\n") };
-    ($($text:tt)*) => { $crate::print::write(std::io::stderr().lock(), format_args!($($text)*), "\n") };
+    () => { $crate::print::tell(format_args!(""), "\n") };
+    ($($text:tt)*) => { $crate::print::tell(format_args!($($text)*), "\n") };
 }
 
 macro_rules! eprint {
-    ($($text:tt)*) => { $crate::print::write(std::io::stderr().lock(), format_args!($($text)*), "") };
+    ($($text:tt)*) => { $crate::print::tell(format_args!($($text)*), "") };
 }
 
 #[cfg(test)]

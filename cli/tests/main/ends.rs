@@ -73,3 +73,15 @@ fn a_run_that_is_told_to_stop_says_that_it_is_not_done() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(dir.rows("out").len(), 2);
 }
+
+/// `2>&1 | head` ends the reader of messages, and not the run.
+#[test]
+fn a_run_goes_on_where_its_messages_have_no_reader() {
+    let dir = Workdir::new();
+    dir.write("plays.jsonl", play("a", "2016-11-07T10:00:00Z"));
+    let mut run = dir.command(&format!("ingest --in plays.jsonl {SCHEMA} --progress json --out out"));
+    let mut run = run.stderr(Stdio::piped()).spawn().unwrap();
+    drop(run.stderr.take());
+    assert!(run.wait().unwrap().success());
+    assert_eq!(dir.rows("out").len(), 1);
+}

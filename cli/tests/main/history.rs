@@ -120,3 +120,35 @@ fn a_run_goes_on_only_over_the_files_that_it_began_with() {
     assert!(dir.parts("out") == dir.parts("whole"));
     assert_eq!(dir.ledger("out"), dir.ledger("whole"));
 }
+
+/// The last rows fill a step, after which a commit is due: the hours end with them, and the run is at its end.
+#[test]
+fn a_run_ends_with_the_hour_of_its_last_row() {
+    let dir = Workdir::new();
+    let line = |row: u64| format!("{{\"event_id\":\"{row}\",\"ts\":{}}}\n", 1_700_000_000_000 + row * 360_000);
+    dir.write("events.jsonl", (0..120).map(line).collect::<String>());
+    let line = "ingest --in events.jsonl --out out --max-rows 10 --commit-interval 0s";
+    dir.ok(line);
+    let sealed = dir.files("out").iter().filter(|file| file.ends_with("_SUCCESS")).count();
+    assert_eq!(sealed, 13);
+    assert!(dir.ok(line).err.contains("up to date"));
+}
+
+/// After a kill, files that were copied are the same files, and one that came meanwhile is no part of the run.
+#[test]
+fn a_killed_run_goes_on_over_copied_files_and_without_new_ones() {
+    let dir = made();
+    let line = "aggregate --in impressions=reversed/impressions --in plays=raw/plays.jsonl --max-rows 200 \
+                --commit-interval 0s --memory-limit 16M";
+    dir.ok(&format!("{line} --out whole"));
+    assert!(dir.kill_when(&format!("{line} --out out"), || dir.epoch("out").0 >= 2));
+    let file = dir.path("reversed/impressions/0001.jsonl");
+    fs::copy(&file, dir.path("copy")).unwrap();
+    fs::rename(dir.path("copy"), &file).unwrap();
+    fs::copy(&file, dir.path("reversed/impressions/9999.jsonl")).unwrap();
+    dir.ok(&format!("{line} --out out"));
+    assert!(dir.parts("out") == dir.parts("whole"));
+    // What came meanwhile is for a run of its own, and is not passed over in silence.
+    let ran = dir.run(&format!("{line} --out out"));
+    assert!(ran.code == Some(65) && ran.err.contains("9999.jsonl"), "{}", ran.err);
+}

@@ -143,6 +143,12 @@ impl Source for FileSource {
         Ok(Poll::Chunk(chunk))
     }
 
+    fn keep_to(&mut self, offsets: &BTreeMap<String, Offset>) {
+        if let Some((walk, offset)) = self.walk.as_mut().zip(offsets.get(&self.partitions[0])) {
+            walk.keep_to(offset);
+        }
+    }
+
     fn place(&self, _partition: usize) -> Option<Offset> {
         (!self.pipe).then(|| Offset { files: self.marks.clone(), ..Offset::default() })
     }

@@ -60,8 +60,10 @@ pub(crate) fn compare(
             None => return Err(SourceError::Unavailable(format!("{topic}: no message within {ANSWER:?}"))),
         };
         // More messages of a partition come before the others have answered.
+        // Compaction takes messages out, and leaves later ones: only another message at the same place is another topic's.
         if let Some(expected) = left.remove(&partition)
             && found.as_ref() != Some(&expected)
+            && found.as_deref().and_then(offset) <= offset(&expected)
         {
             return Err(other(topic, partition, &expected, found.as_deref()));
         }

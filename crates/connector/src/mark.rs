@@ -37,6 +37,12 @@ impl FileMark {
         self.row
     }
 
+    /// Whether as much was read of the same rows, under the same name: a file that was copied or touched is the same.
+    pub(crate) fn is_same_rows(&self, other: &FileMark) -> bool {
+        let rows = |mark: &FileMark| (mark.position, mark.row, mark.sum, mark.partition);
+        rows(self) == rows(other) && self.topic == other.topic
+    }
+
     /// Of a file that is not begun, under a name that so many files had before.
     pub(crate) fn beginning(name: &str, partition: i32, stat: Stat) -> Self {
         Self { topic: name.to_owned(), partition, stat, rest: true, ..Self::default() }

@@ -28,6 +28,16 @@ pub struct Offset {
     pub record: Option<String>,
 }
 
+impl Offset {
+    /// Whether both follow the same rows, whatever became meanwhile of the times and places of their files.
+    #[must_use]
+    pub fn is_same_rows(&self, other: &Offset) -> bool {
+        let place = |offset: &Offset| (offset.file.clone(), offset.position, offset.row, offset.files.len());
+        let mut marks = self.files.iter().zip(&other.files);
+        place(self) == place(other) && marks.all(|(a, b)| a.0 == b.0 && a.1.is_same_rows(b.1))
+    }
+}
+
 /// A row that could not become columns, kept whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
@@ -95,6 +105,10 @@ pub trait Source: Send {
     fn place(&self, _partition: usize) -> Option<Offset> {
         None
     }
+
+    /// Leaves out files that none of these offsets names: they came after the run that recorded the offsets had begun.
+    /// Before the first read.
+    fn keep_to(&mut self, _offsets: &BTreeMap<String, Offset>) {}
 
     /// What the user should know and has not been told yet.
     fn warnings(&mut self) -> Vec<String> {

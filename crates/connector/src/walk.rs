@@ -47,7 +47,7 @@ pub(crate) struct Walk {
     steps: VecDeque<Step>,
     /// When many files were looked for, and for how long.
     looked: Option<(Instant, Duration)>,
-    /// What a run that does not follow has still to read: files that came after its beginning are another run's.
+    /// The names of the files that a run that does not follow is to read: files that came after its beginning are another run's.
     bounds: Option<HashSet<String>>,
     /// What was there when the input was opened, until it is looked at.
     first: Option<Vec<InputFile>>,
@@ -133,6 +133,13 @@ impl Walk {
         self.look()?;
         self.steps.retain(|step| !matches!(step, Step::Marks(_)));
         Ok(self.known.marks().clone())
+    }
+
+    /// Leaves out files that an offset of all files does not name.
+    pub(crate) fn keep_to(&mut self, offset: &Offset) {
+        if let Some(names) = self.bounds.as_mut().filter(|_| !offset.files.is_empty()) {
+            names.retain(|name| offset.files.contains_key(name));
+        }
     }
 
     /// The name of the file that is being read.

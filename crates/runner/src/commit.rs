@@ -129,9 +129,10 @@ impl Draft<'_> {
             // A sample is drawn at the end; until then every hour may still gain and lose rows.
             let final_to = watermark.filter(|_| job.sampling.is_none() || self.chosen.is_some());
             let bound = final_to.map(|watermark| Hour::of(watermark.saturating_sub(settle)));
-            // At the end of all input there is nothing beyond the last hour that has rows.
-            let bound = bound.map(|bound| last.map_or(bound, |last| bound.min(last.plus(1))));
             let first = outputs.sealed.sealed_to.get(&output.name).copied().or(hours.first().copied());
+            // At the end of all input there is nothing beyond the last hour that has rows, nor beyond what is sealed.
+            let end = last.map(|last| last.plus(1)).or(first.filter(|_| watermark == Some(i64::MAX)));
+            let bound = bound.map(|bound| end.map_or(bound, |end| bound.min(end)));
             if let (Some(first), Some(bound)) = (first, bound)
                 && let Some(early) = hours.first().filter(|hour| **hour < first)
             {

@@ -218,7 +218,7 @@ mod tests {
         let next = clock.admit(&rows(&[50]), "ts", &POLICY, 0).unwrap();
         assert_eq!(next.furthest, Some(Furthest { row: 0, delay: 148, mover: Mover::Earlier }));
         let later = Clock::resumed(Some(190), false, false).admit(&rows(&[50]), "ts", &POLICY, 0).unwrap();
-        assert_eq!(later.furthest, Some(Furthest { row: 0, delay: 148, mover: Mover::Others }));
+        assert_eq!(later.furthest, Some(Furthest { row: 0, delay: 148, mover: Mover::Before }));
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub(crate) struct Ordered {
     /// Where an earlier run was stopped.
     from: Option<Position>,
     pub reading: bool,
+    /// Whether f has them all.
+    ended: bool,
 }
 
 impl Ordered {
@@ -81,6 +83,7 @@ impl Ordered {
             to_skip: early.clone(),
             rows: vec![0; names.len()],
             reading: true,
+            ended: false,
             early,
             floor,
             from,
@@ -152,12 +155,15 @@ impl Ordered {
     /// # Errors
     /// As [`Shelves::take`].
     pub(crate) fn next(&mut self, rows_max: usize) -> Result<Option<(usize, RecordBatch)>> {
-        self.shelves.take(rows_max)
+        let next = self.shelves.take(rows_max)?;
+        self.ended = next.is_none();
+        Ok(next)
     }
 
-    /// No row before this is still to come to f; none before everything is read.
+    /// No row before this is still to come to f. None before everything is read, and while f makes its output of the last
+    /// rows: only a run that has nothing more to commit is at its end.
     pub(crate) fn watermark(&self) -> Option<i64> {
-        (!self.reading).then(|| self.shelves.first().map_or(i64::MAX, Hour::start_us))
+        if self.ended { Some(i64::MAX) } else { self.shelves.first().filter(|_| !self.reading).map(Hour::start_us) }
     }
 
     /// Rows that were read and are not with f, of one input or of all.

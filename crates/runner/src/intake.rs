@@ -142,6 +142,7 @@ impl Intake {
                 lanes.push(Lane { offset, end, ..lane });
             }
             if ordered.is_some() {
+                source.keep_to(&offsets);
                 offsets.clear();
             }
             source.seek(&offsets).await.with_context(|| format!("go on reading {input}"))?;
@@ -257,7 +258,8 @@ impl Intake {
         if ordered.reading {
             ordered.all_read()?;
             for lane in &self.lanes {
-                let same = lane.end.is_none() || lane.end == Some(place(&self.feeds, lane).unwrap_or_default());
+                let now = place(&self.feeds, lane).unwrap_or_default();
+                let same = lane.end.as_ref().is_none_or(|end| end.is_same_rows(&now));
                 ensure!(same, changed(&format!("{}/{}", self.feeds[lane.feed].input, lane.name)));
             }
         }

@@ -156,7 +156,8 @@ async fn layout_is_read(root: &Location) {
     let again = list(root, ..).await.unwrap();
     let file = |hours: &BTreeMap<Hour, connector::HourFiles>| hours[&hour("2026-11-20T05")].files[0].clone();
     assert_ne!(file(&again).version, file(&hours).version);
-    assert_eq!(serde_json::from_str::<DataFile>(&serde_json::to_string(&file(&again)).unwrap()).unwrap(), file(&again));
+    let written = serde_json::to_string(&file(&again)).unwrap();
+    assert_eq!(serde_json::from_str::<DataFile>(&written).unwrap(), DataFile { sum: None, ..file(&again) });
 }
 
 #[tokio::test]
