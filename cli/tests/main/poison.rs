@@ -187,3 +187,83 @@ fn a_script_of_ones_own_rejects_the_rows_on_which_it_fails() {
     assert_eq!(all[0].1, all[1].1);
     assert!(all[0].1[0].1.contains("CAST(row AS Int64)"), "{:?}", all[0].1);
 }
+
+/// A row whose guard is false is a good one, in whatever company it comes: with 'x' beside numbers, and one row on which
+/// the guarded part does fail.
+#[test]
+fn a_guard_keeps_its_row_whatever_rows_are_beside_it() {
+    let dir = Workdir::new();
+    let text = |at: usize| if at == 100 { "7z".to_owned() } else { format!("{}", at % 9) };
+    let text = |at: usize| if at.is_multiple_of(3) { "x".to_owned() } else { text(at) };
+    let row = |at: usize| {
+        let ts = format!("2016-11-07T10:{:02}:{:02}Z", at / 60, at % 60);
+        format!("{}\n", json!({ "event_id": format!("e{at:03}"), "ts": ts, "row": text(at) }))
+    };
+    dir.write("log.jsonl", (0..300).map(row).collect::<String>());
+    dir.write("log.schema", "event_id text\nts timestamp\nrow text\n");
+    dir.ok("ingest --in log.jsonl --schema log.schema --out archive");
+    let (x, bad) = (|at: &usize| at.is_multiple_of(3), |at: &usize| *at == 100);
+    let great = |at: &usize| !x(at) && !bad(at) && at % 9 > 3;
+    let great_rows = (0..300).filter(great).count();
+    for (condition, kept, lost) in [
+        ("row <> 'x' and cast(row as int) > 3", great_rows, 1),
+        ("case when row <> 'x' then cast(row as int) > 3 else false end", great_rows, 1),
+        ("case when row = 'x' then true else cast(row as int) > 3 end", great_rows + 100, 1),
+        ("row = 'x' or cast(row as int) > 3", great_rows + 100, 1),
+        // The first operand is asked of every row.
+        ("cast(row as int) > 3 and row <> 'x'", great_rows, 101),
+        ("cast(row as int) > 3 or row = 'x'", great_rows, 101),
+    ] {
+        let head = "create schema batch; create schema state; create schema output;
+            create table batch.events (event_id text, ts timestamp, row text);
+            comment on table batch.events is 'time ts';
+            create table state.events as select event_id, ts from batch.events;
+            comment on table state.events is 'key (event_id, ts), time ts, keep interval ''0''';";
+        dir.write(
+            "where.sql",
+            &format!(
+                "{head} create view output.rows as select event_id, ts from batch.events where {condition};
+                comment on view output.rows is 'key (event_id, ts), time ts';"
+            ),
+        );
+        dir.write(
+            "sums.sql",
+            &format!(
+                "{head} create view output.rows as
+                    select event_id, ts, sum(case when {condition} then 1 else 0 end) as n
+                    from batch.events group by event_id, ts;
+                comment on view output.rows is 'key (event_id, ts), time ts';"
+            ),
+        );
+        let ways = [
+            ("--in archive", "--in events=archive"),
+            (
+                "--in log.jsonl --schema log.schema --max-rows 7 --commit-interval 0s",
+                "--in events=archive --replay --max-rows 7",
+            ),
+            ("--in log.jsonl --schema log.schema", "--in events=archive --replay"),
+        ];
+        let mut all = Vec::new();
+        for (number, (input, events)) in ways.iter().enumerate() {
+            for line in [format!("ingest {input}"), format!("run where.sql {events}"), format!("run sums.sql {events}")]
+            {
+                let words: &[&str] = if line.starts_with("ingest") { &["--where", condition] } else { &[] };
+                let out = format!("out-{number}-{}", line.split([' ', '.']).nth(1).unwrap());
+                let _ = std::fs::remove_dir_all(dir.path(&out));
+                let ran = run(&dir, &format!("{line} --out {out}"), words);
+                assert_eq!(ran.code, Some(0), "{line}: {condition}: {}", ran.err);
+                let rows = dir.rows(&out);
+                let sum: i64 = rows.iter().map(|row| row["n"].as_i64().unwrap_or(1)).sum();
+                let reasons = rejected(&dir, &out);
+                assert_eq!((sum, reasons.len()), (kept as i64, lost), "{line}: {condition}");
+                assert!(reasons.iter().all(|(_, why)| why.contains("Cannot cast string")), "{reasons:?}");
+                let mut ids: Vec<String> = rows.iter().map(|row| row["event_id"].to_string()).collect();
+                ids.sort_unstable();
+                all.push((line.contains("sums"), ids));
+            }
+        }
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 2, "{condition}");
+    }
+}

@@ -39,7 +39,8 @@ pub(crate) async fn apart<T, W: Future<Output = Result<T>>>(
     Ok(apart)
 }
 
-fn is_of_values(error: &DataFusionError) -> bool {
+/// Whether an error is of what a row holds.
+pub(crate) fn is_of_values(error: &DataFusionError) -> bool {
     matches!(error.find_root(), DataFusionError::ArrowError(..) | DataFusionError::Execution(_))
 }
 

@@ -10,6 +10,7 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionContext;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::prelude::{DataFrame, Expr, ident};
@@ -23,6 +24,7 @@ use crate::apart::{Apart, apart, reason};
 use crate::binding::canonical;
 use crate::contract::breach;
 use crate::depth::too_deep_text;
+use crate::guarded::GuardedRule;
 use crate::scan::template_config;
 use crate::slot::{Filling, Slot, SlotTable};
 use crate::state::State;
@@ -88,7 +90,9 @@ impl Door {
             }
         }
         let rows = Arc::new(canonical(schema));
-        let context = SessionContext::new_with_config(template_config());
+        let session = SessionStateBuilder::new().with_config(template_config()).with_default_features();
+        let session = session.with_physical_optimizer_rule(Arc::new(GuardedRule));
+        let context = SessionContext::new_with_state(session.build());
         let table = SlotTable { slot: Slot::Batch(TABLE.to_owned()), schema: rows.clone() };
         let given = context.read_table(Arc::new(table))?;
         let rows = given.clone();

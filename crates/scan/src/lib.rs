@@ -34,6 +34,7 @@ mod group_join_rule;
 mod group_left;
 mod group_right;
 mod grouped;
+mod guarded;
 mod hash_sets;
 mod held;
 mod ids;

@@ -18,6 +18,7 @@ use crate::bind::Input;
 use crate::binding::TIME;
 use crate::conform::{conform, conforming, nothing};
 use crate::contract::breach;
+use crate::guarded::guarded;
 use crate::sound::may_fail;
 
 /// The column that says why f refused a row.
@@ -41,7 +42,8 @@ impl Refusal {
         }
         let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(schema.clone()).build());
         let logical = simplifier.simplify(simplifier.coerce(written, &schema)?)?;
-        Ok(Refusal { physical: context.create_physical_expr(logical.clone(), &schema)?, logical })
+        let physical = guarded(&context.create_physical_expr(logical.clone(), &schema)?, columns);
+        Ok(Refusal { logical, physical })
     }
 
     /// Whether there may be rows on which it fails.

@@ -26,6 +26,7 @@ use crate::credits::{credits, sources};
 use crate::durations::FixedIntervals;
 use crate::edge::edge_of;
 use crate::functions::{id_count, id_set};
+use crate::guarded::GuardedRule;
 use crate::items::items;
 use crate::lattice::Detail;
 use crate::lookup_rule::KeyLookupRule;
@@ -322,6 +323,7 @@ pub(crate) fn session(
         SessionStateBuilder::new().with_config(config.clone()).with_runtime_env(runtime).with_default_features();
     let builder = builder.with_optimizer_rule(Arc::new(FixedIntervals));
     let builder = rules.into_iter().fold(builder, |builder, rule| builder.with_physical_optimizer_rule(rule));
+    let builder = builder.with_physical_optimizer_rule(Arc::new(GuardedRule));
     let context = SessionContext::new_with_state(builder.build());
     context.register_udaf(id_set(approximate, detail));
     context.register_udf(id_count());
