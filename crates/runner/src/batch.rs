@@ -14,7 +14,7 @@ use scan::{Batch, CELLS, Chosen, Held, Limits, Reading, Tables, unshared};
 
 use crate::advance::advance;
 use crate::beyond::{early, late, refuse_cut};
-use crate::current::stale;
+use crate::current::{identity, stale};
 use crate::depends::depends;
 use crate::draw::{Draw, other_hours};
 use crate::foreign::OwnFiles;
@@ -69,6 +69,7 @@ pub async fn batch(
     let listed = Arc::new(listed);
     if let Some(draw) = draw.as_mut().filter(|_| !stale.is_empty()) {
         draw.replace(&job, range).await?;
+        draw.made_of(identity(&job, &listed, range.from)?);
     }
     early(&job, &listed, range, &stale, &mut report).await?;
     let last = stale.last().copied();

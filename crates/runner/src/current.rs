@@ -211,9 +211,20 @@ struct Sorted {
     kept: Vec<(Hour, Vec<Lack>)>,
     damaged: Vec<(Hour, Vec<Lack>)>,
     replaced: Vec<(Hour, Vec<Lack>)>,
+    /// What each hour is made of, where all are made of the same.
+    joint: Option<Value>,
 }
 
 impl Sorted {
+    fn identity(&mut self, job: &Job, listed: &[Listed], hour: Hour) -> Result<Value> {
+        if let Some(joint) = &self.joint {
+            return Ok(joint.clone());
+        }
+        let identity = identity(job, listed, hour)?;
+        self.joint = listed.iter().all(|listed| listed.whole.is_some()).then(|| identity.clone());
+        Ok(identity)
+    }
+
     fn sort(&mut self, job: &Job, done: &Done, rule: &Rule, range: Range, hour: Hour) -> Result<()> {
         let sealed = done.is_sealed(hour);
         let lacking = if range.allow_incomplete { Vec::new() } else { rule.lacking(hour) };
@@ -223,7 +234,7 @@ impl Sorted {
             }
             return Ok(());
         }
-        let identity = identity(job, done.listed, hour)?;
+        let identity = self.identity(job, done.listed, hour)?;
         let lost = if range.allow_incomplete && sealed { done.lost(hour) } else { Vec::new() };
         if done.is_current(hour, &identity) && !(range.force && lacking.is_empty()) {
             self.up_to_date += 1;

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use connector::{Hour, Location, SUCCESS, list};
 use journal::{Epoch, Journal, Marker};
 use scan::Chosen;
+use serde_json::Value;
 
 use crate::foreign::superseded;
 use crate::hour::{Attempt, Part};
@@ -53,6 +54,11 @@ impl Draw {
             self.former.remove.extend(superseded(job, &refused, hour, None)?);
         }
         Ok(())
+    }
+
+    /// What each of its hours is made of: all that the sample is drawn over.
+    pub(crate) fn made_of(&mut self, inputs: Value) {
+        self.attempt.inputs = Some(inputs);
     }
 
     /// Where its hours are sealed.

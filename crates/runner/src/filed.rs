@@ -31,7 +31,7 @@ pub(crate) struct Filed {
     /// The event time column; none where rows are outputs that are merged, which are where their `_SUCCESS` says.
     time: Option<String>,
     /// Whether a file may hold rows of several hours.
-    refiled: bool,
+    pub refiled: bool,
     known: Mutex<BTreeMap<String, Counted>>,
 }
 

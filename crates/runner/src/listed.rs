@@ -220,7 +220,7 @@ impl Listed {
     fn within(&self, from: Hour, to: Hour) -> Vec<DataFile> {
         let mut once = BTreeSet::new();
         let files = self.hours.range(from..to).flat_map(|(_, hour)| hour.files.iter());
-        files.filter(|file| once.insert(&file.path)).cloned().collect()
+        files.filter(|file| !self.filed.refiled || once.insert(&file.path)).cloned().collect()
     }
 
     /// The rows of some input hours; none where there is no file.
