@@ -98,7 +98,7 @@ impl Attribute {
         replaced.insert("ts".to_owned(), vec![self.time.clone()]);
         Ok(Plan {
             script: script("tuples")?,
-            policies: self.tuples.policies(),
+            policies: self.tuples.policies()?,
             columns: replaced,
             expressions: self.tuples.expressions(),
             params: BTreeMap::from([("lookback".to_owned(), Literal::Interval(self.lookback))]),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use arrow::datatypes::Schema;
-use runner::{Asked, Cut, History, Job, Made, Manifest, Merged, Report, SideInput, batch, stream};
+use runner::{Asked, Cut, History, Job, Made, Manifest, Merged, Report, SideInput, batch, roll_forward, stream};
 use scan::{Binding, Literal, Sampling, Scan, Script};
 
 use crate::culprit::{self, Read};
@@ -117,6 +117,9 @@ pub async fn launch(plan: Plan) -> Result<ExitCode> {
 async fn run(plan: Plan) -> Result<ExitCode> {
     refuse_no_place(&plan)?;
     refuse_overlap(&plan)?;
+    if !plan.flags.show.explain && !plan.flags.show.dry_run {
+        roll_forward(&plan.flags.out)?;
+    }
     let mut opened = open(&plan).await?;
     if matches!(opened, Opened::Batch(..)) && (plan.flags.keep_state || !plan.flags.init_state.is_empty()) {
         let what =

@@ -51,18 +51,22 @@ impl TupleFlags {
         !self.report.is_empty() || !self.policy.is_empty()
     }
 
-    /// The policies to report on: those that are known, then those that the command line gives.
-    pub fn policies(&self) -> Option<Policies> {
+    /// The policies to report on: those that are known, then those that the command line gives; an error for one that it
+    /// gives twice.
+    pub fn policies(&self) -> Result<Option<Policies>> {
         let of = |name: &str, sql: &str| (name.to_owned(), sql.to_owned());
         let mut policies = vec![of("logged", "propensity")];
         policies.extend(self.action_set.as_ref().map(|_| of("uniform", "1.0 / cardinality(action_set)")));
-        for (name, sql) in &self.policy {
+        for (at, (name, sql)) in self.policy.iter().enumerate() {
+            if self.policy[..at].iter().any(|(other, _)| other == name) {
+                return Err(Usage(format!("--policy {name} is there twice")).into());
+            }
             match policies.iter_mut().find(|(known, _)| known == name) {
                 Some(known) => known.1.clone_from(sql),
                 None => policies.push(of(name, sql)),
             }
         }
-        self.reports().then(|| Policies { policies, files: self.report.clone() })
+        Ok(self.reports().then(|| Policies { policies, files: self.report.clone() }))
     }
 
     /// The columns of the script that flags replace; an error for context that tuples cannot hold.

@@ -71,6 +71,8 @@ fn usage() {
     failed(&dir.run("join --in impressions=archive/impressions --out out"), 2, &["plays", "--in plays=URI"]);
     failed(&dir.run(&format!("{JOIN} --in clicks=archive/plays")), 2, &["clicks", "impressions, plays"]);
     failed(&dir.run(&format!("{JOIN} --in plays=archive/plays")), 2, &["--in plays is there twice"]);
+    let twice = dir.run("attribute --in archive/plays --in archive/plays --policy p=1 --policy p=0 --out out");
+    failed(&twice, 2, &["--policy p is there twice"]);
     failed(&dir.run(&JOIN.replace("--out out", "--out archive/plays/in")), 2, &["overlap", "--out"]);
     failed(&dir.run(&format!("aggregate --epoch 7h {}", JOIN.trim_start_matches("join"))), 2, &["--epoch", "30m"]);
     for out in ["s3://bucket/out", "kafka://host/topic", "-"] {
@@ -111,9 +113,16 @@ fn words_that_fit_no_column_and_no_place() {
         ("--select nope", ["--select nope: ", "No field named nope"]),
         ("--where count(*)>1", ["--where count(*)>1: ", "is of many rows"]),
         ("--select row_number()over()", ["--select row_number()over(): ", "is of many rows"]),
+        ("--where exists(select(1))", ["--where exists(select(1)) asks a query", "one row"]),
+        ("--where video_id=(select(1))", ["--where video_id=(select(1)) asks a query", "one row"]),
+        ("--where regexp_like(country,'(')", ["--where regexp_like(country,'('): ", "regex parse error"]),
     ] {
         failed(&dir.run(&format!("{plays} {flags}")), 78, &said);
     }
+    std::fs::copy(dir.path("raw/plays.jsonl"), dir.path("plain.jsonl.gz")).unwrap();
+    failed(&dir.run("ingest --in plain.jsonl.gz --schema plays --out gz"), 65, &["plain.jsonl.gz", "gzip"]);
+    dir.write("begun.jsonl.gz", "");
+    failed(&dir.run("ingest --in begun.jsonl.gz --schema plays --out gz"), 65, &["begun.jsonl.gz"]);
     failed(&dir.run("ingest --in raw/plays.jsonl --schema plays --out raw/plays.jsonl"), 2, &["is a file"]);
     failed(&dir.run("ingest --in raw/impressions.jsonl --schema plays --out raw/plays.jsonl"), 2, &["is a file"]);
     let report = dir.run("stratify --in archive/plays --size 9 --strata device --report nowhere/a.html --out out");

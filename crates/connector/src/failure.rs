@@ -35,6 +35,10 @@ fn sort(error: &(dyn Error + 'static)) -> Option<Sort> {
         return match io.kind() {
             io::ErrorKind::PermissionDenied => Some(SourceError::Denied),
             io::ErrorKind::NotFound => Some(SourceError::Missing),
+            // What decompression reports: the system itself has a number.
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if io.raw_os_error().is_none() => {
+                Some(SourceError::BadData)
+            }
             _ => None,
         };
     }

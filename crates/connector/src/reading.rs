@@ -75,6 +75,8 @@ impl Reading {
         let mut mark = mark.clone();
         let file = InputFile { stat, ..file.clone() };
         let rows = match file.format {
+            // gzip writes a header even of nothing.
+            FileFormat::Text(_) if file.packed && stat.bytes == 0 => return Ok(Opened::Half),
             FileFormat::Text(format) => {
                 let decoder = Decoder::new(format, &shape.schema, &shape.time)?;
                 Kind::Text(TextFile::open(&file, input, format, decoder, &mark)?)

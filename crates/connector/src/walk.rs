@@ -217,7 +217,7 @@ impl Walk {
         let ours = self.bounds.as_ref().is_none_or(|bounds| bounds.contains(&file.name));
         match mark {
             Some(mark) => mark.rest || ours && mark.stat != file.stat,
-            None => ours && !file.rotated && (file.stat.bytes > 0 || !file.is_text()),
+            None => ours && !file.rotated && (file.stat.bytes > 0 || !file.is_text() || file.packed),
         }
     }
 

@@ -15,7 +15,24 @@ use crate::recover::Facts;
 /// # Errors
 /// The directory cannot be listed. A record that cannot be read is a fact, not an error.
 pub fn look(chain: &Path, config: &BTreeMap<String, String>) -> Result<Facts, JournalError> {
-    let mut facts = Facts { config: config.clone(), ..Facts::default() };
+    let mut facts = Facts { config: config.clone(), ..numbers(chain)? };
+    facts.newest = facts.decided.last().map(|last| read(chain, *last));
+    Ok(facts)
+}
+
+/// Whether the last epoch of a chain is decided and perhaps not published to the end: [`crate::Journal::open`] publishes
+/// it. Reads no record, and needs no lock.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn is_unfinished(chain: &Path) -> Result<bool, JournalError> {
+    let Facts { decided, done, .. } = numbers(chain)?;
+    Ok(decided.last().is_some_and(|last| !done.contains(last)))
+}
+
+/// The numbers that the names of a chain's files say.
+fn numbers(chain: &Path) -> Result<Facts, JournalError> {
+    let mut facts = Facts::default();
     let entries = match fs::read_dir(chain) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(facts),
         other => other.map_err(JournalError::at(chain))?,
@@ -29,7 +46,6 @@ pub fn look(chain: &Path, config: &BTreeMap<String, String>) -> Result<Facts, Jo
             facts.done.insert(number);
         }
     }
-    facts.newest = facts.decided.last().map(|last| read(chain, *last));
     Ok(facts)
 }
 

@@ -33,7 +33,7 @@ mod recover;
 mod syncs;
 mod vouch;
 
-pub use chain::look;
+pub use chain::{is_unfinished, look};
 pub use checksum::{Checksum, Sum, checksum_of};
 pub use durable::{Created, create_dirs, create_exclusive, replace};
 pub use epoch::{Epoch, Marker, OpenFile, Publish, SideFacts, SourceFacts, StateFile};

@@ -134,6 +134,11 @@ pub(crate) fn set_aside(job: &Job, place: &str, hour: Hour, publish: &Publish) -
     }
     let dir = job.out.join("_rescan/damaged").join(&partition);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // An hour without its file is not sealed: a run that is killed here leaves nothing that says otherwise.
+    match fs::remove_file(job.out.join(&partition).join(SUCCESS)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e).with_context(|| format!("unseal {partition}")),
+        _ => {}
+    }
     let moved = create_dirs(&dir).and_then(|()| fs::rename(&path, dir.join(format!("{name}.{}", token()))));
     moved.with_context(|| format!("move {} away", path.display()))
 }

@@ -11,10 +11,10 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::prelude::{DataFrame, Expr, ident};
-
 use datafusion::sql::sqlparser::ast::{self, SelectItem};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -107,7 +107,10 @@ impl Door {
         if let Some((word, why)) = breach(rows.logical_plan())? {
             return Err(DataFusionError::Plan(format!("{word} cannot be used here: {why}")));
         }
-        let plan = rows.create_physical_plan().await?;
+        if asks_a_query(rows.logical_plan())? {
+            return Err(DataFusionError::Plan(format!("{} asks a query: it is about one row", named(select, filter))));
+        }
+        let plan = rows.create_physical_plan().await.map_err(|e| unplannable(e, &named(select, filter)))?;
         Ok(Door { schema: Arc::new(canonical(&plan.schema())), plan, parts: parts(&given, select, filter).await? })
     }
 
@@ -173,4 +176,26 @@ async fn parts(
         parts.push((format!("{flag} {text}"), plan));
     }
     Ok(parts)
+}
+
+/// The flags that were given, as on the command line.
+fn named(select: Option<&str>, filter: Option<&str>) -> String {
+    let given = [("--where", filter), ("--select", select)];
+    let given = given.into_iter().filter_map(|(flag, text)| Some(format!("{flag} {}", text?)));
+    given.collect::<Vec<_>>().join(", ")
+}
+
+fn asks_a_query(plan: &LogicalPlan) -> Result<bool> {
+    let query = |part: &Expr| Ok(matches!(part, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_)));
+    plan.exists(|node| {
+        node.expressions().iter().try_fold(false, |found, expression| Ok(found || expression.exists(query)?))
+    })
+}
+
+/// What the engine says of an expression that it cannot plan is about the expression, of whatever kind it is to the engine.
+fn unplannable(error: DataFusionError, flags: &str) -> DataFusionError {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) | DataFusionError::IoError(_) => error,
+        root => DataFusionError::Plan(format!("{flags}: {root}")),
+    }
 }

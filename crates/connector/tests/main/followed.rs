@@ -55,8 +55,8 @@ async fn error(source: &mut FileSource) -> anyhow::Error {
 
 /// Other bytes in place of a file's, at another time, in the same inode.
 fn rewrite(path: &Path, text: &str) {
+    let later = fs::metadata(path).unwrap().modified().unwrap() + Duration::from_secs(7);
     fs::write(path, text).unwrap();
-    let later = SystemTime::now() + Duration::from_secs(7);
     OpenOptions::new().write(true).open(path).unwrap().set_modified(later).unwrap();
 }
 
@@ -380,8 +380,8 @@ impl Feed {
                 self.touch(&log);
             }
             Event::Compress => {
-                let names = (1..50).map(|n| self.path(&format!("app.jsonl.{n}")));
-                if let Some(last) = names.filter(|path| path.exists()).last() {
+                let mut names = (1..50).map(|n| self.path(&format!("app.jsonl.{n}")));
+                if let Some(last) = names.rfind(|path| path.exists()) {
                     let packed = PathBuf::from(format!("{}.gz", last.display()));
                     gzip(&last, &packed);
                     self.touch(&packed);
