@@ -239,10 +239,10 @@ fn a_run_without_a_range_is_right_for_ever() {
             }
         }
     }
-    for n in 0..lines.len() {
+    for (n, line) in lines.iter().enumerate() {
         let (out, whole) = (dir.parts(&format!("out-{n}")), dir.parts(&format!("whole-{n}")));
-        assert_eq!(out.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>(), "{}", lines[n]);
-        assert!(out == whole, "{}", lines[n]);
+        assert_eq!(out.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>(), "{line}");
+        assert!(out == whole, "{line}");
     }
 }
 

@@ -75,9 +75,12 @@ fn one_row_and_no_statistics(dir: &Workdir, input: &str) {
     write(&parts[2], &[next, vec![moved]].concat(), EnabledStatistics::None);
 }
 
+/// A way to file rows under another hour: what it is called, what does it to an input, and what a run says of it.
+type Way = (&'static str, fn(&Workdir, &str), &'static str);
+
 #[test]
 fn rows_of_another_hour_are_refused_or_found() {
-    let ways: [(&str, fn(&Workdir, &str), &str); 3] = [
+    let ways: [Way; 3] = [
         ("local time", in_local_time, "which is not in hour 2016-11-07T"),
         ("a day in one file", a_day_in_one_file, "which is not in hour 2016-11-07T00"),
         ("one row", one_row_and_no_statistics, "which is not in hour 2016-11-07T02"),

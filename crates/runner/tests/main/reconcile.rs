@@ -119,11 +119,13 @@ fn options() -> ReconcileOptions {
 fn counts(summary: &Summary) -> (u64, u64, u64) {
     (summary.rows_batch, summary.rows_stream, summary.rows_equal)
 }
+/// A kind of damage: what it is called, what does it to an output, and what is said of it.
+type Damage = (&'static str, fn(&Path), &'static str);
 
 #[tokio::test]
 async fn equal_checksums_are_claimed_of_bytes_that_were_read() {
     let damaged = "is not the file that _SUCCESS names";
-    let cases: [(&str, fn(&Path), &str); 5] = [
+    let cases: [Damage; 5] = [
         ("nothing", |_| {}, ""),
         ("flipped", |file| std::fs::write(file, vec![0; std::fs::read(file).unwrap().len()]).unwrap(), damaged),
         ("cut", |file| std::fs::write(file, "PAR1").unwrap(), damaged),
