@@ -221,14 +221,14 @@ fn a_guard_keeps_its_row_whatever_rows_are_beside_it() {
             comment on table state.events is 'key (event_id, ts), time ts, keep interval ''0''';";
         dir.write(
             "where.sql",
-            &format!(
+            format!(
                 "{head} create view output.rows as select event_id, ts from batch.events where {condition};
                 comment on view output.rows is 'key (event_id, ts), time ts';"
             ),
         );
         dir.write(
             "sums.sql",
-            &format!(
+            format!(
                 "{head} create view output.rows as
                     select event_id, ts, sum(case when {condition} then 1 else 0 end) as n
                     from batch.events group by event_id, ts;

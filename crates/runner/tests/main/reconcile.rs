@@ -119,6 +119,7 @@ fn options() -> ReconcileOptions {
 fn counts(summary: &Summary) -> (u64, u64, u64) {
     (summary.rows_batch, summary.rows_stream, summary.rows_equal)
 }
+
 /// A kind of damage: what it is called, what does it to an output, and what is said of it.
 type Damage = (&'static str, fn(&Path), &'static str);
 
