@@ -24,7 +24,7 @@ use crate::words::location;
   rescan inspect joined --verify
 
 Files of sealed hours that were deleted, cut or edited are named, exit code 65: by their size and times, with --verify by
-their bytes.")]
+their bytes. So are sealed hours that are gone, except those before all others: old hours may be deleted.")]
 pub struct Inspect {
     /// The output
     out: String,
@@ -98,6 +98,8 @@ impl Inspect {
                 }
             }
         }
+        let gone = intact.as_mut().map(Intact::gone).transpose()?.unwrap_or_default();
+        damaged.extend(gone.into_values().map(|what| format!("{what}: restore it, or make its hour again")));
         Ok(damaged)
     }
 

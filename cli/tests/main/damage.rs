@@ -232,3 +232,64 @@ fn an_output_of_an_older_rescan_is_continued() {
         dir.archive("--hours 2 --impressions-per-hour 300");
     }
 }
+
+/// An hour whose directory is gone, or only its `_SUCCESS`, is not one that never was.
+#[test]
+fn a_sealed_hour_that_is_gone_is_seen_by_inspect_and_by_a_run() {
+    let dir = Workdir::new();
+    dir.archive("--hours 3 --impressions-per-hour 100");
+    for line in [JOIN, STREAM] {
+        dir.ok(line);
+        let hour = |hour: usize| format!("out/dt=2016-11-07/hr=0{hour}");
+        for (gone, seen) in [(0, false), (1, true), (2, true)] {
+            fs::rename(dir.path(&hour(gone)), dir.path("gone")).unwrap();
+            for flag in ["", " --verify", " --json"] {
+                let ran = dir.run(&format!("inspect out{flag}"));
+                let said = ran.code == Some(65) && ran.err.contains(&format!("{} is gone: restore it", hour(gone)));
+                assert!(if seen { said } else { ran.code == Some(0) }, "{line}: {gone}{flag}: {}", ran.err);
+            }
+            fs::rename(dir.path("gone"), dir.path(&hour(gone))).unwrap();
+            let seal = dir.path(&hour(gone)).join("_SUCCESS");
+            fs::rename(&seal, dir.path("seal")).unwrap();
+            let ran = dir.run("inspect out --verify");
+            let said = ran.err.contains(&format!("{}/_SUCCESS is gone: restore it", hour(gone)));
+            assert!(ran.code == Some(65) && said, "{line}: {gone}: {}", ran.err);
+            fs::rename(dir.path("seal"), &seal).unwrap();
+            dir.ok("inspect out --verify");
+        }
+        if line == JOIN {
+            fs::rename(dir.path(&hour(1)), dir.path("gone")).unwrap();
+            let other = dir.ok(&format!("{JOIN} --hour 2016-11-07T00"));
+            let said = "hr=01 is gone: restore it, or make hour 2016-11-07T01 again";
+            assert!(other.err.contains(said), "{}", other.err);
+            assert!(dir.ok(JOIN).err.contains("hr=01 is gone: hour 2016-11-07T01 is made again"));
+            assert!(dir.ok(JOIN).err.contains("up to date"));
+            fs::remove_dir_all(dir.path("gone")).unwrap();
+        }
+        fs::remove_dir_all(dir.path("out")).unwrap();
+    }
+}
+
+/// Equal rows do not make up for a `_SUCCESS` that is gone.
+#[test]
+fn reconcile_names_an_hour_that_lost_its_success() {
+    let dir = demo();
+    dir.ok(&format!("{JOIN} --type full").replace("--out out", "--out batch"));
+    dir.ok(&format!("{JOIN} --type full").replace("--out out", "--out again"));
+    dir.ok(&STREAM.replace("--out out", "--out stream"));
+    for (out, code) in [("batch", 66), ("again", 66), ("stream", 65)] {
+        for hour in ["00", "01"] {
+            let seal = dir.path(&format!("{out}/dt=2016-11-07/hr={hour}/_SUCCESS"));
+            fs::rename(&seal, dir.path("seal")).unwrap();
+            let said = if code == 66 {
+                format!("{out}: hour 2016-11-07T{hour} is not sealed")
+            } else {
+                format!("hr={hour}/_SUCCESS is gone")
+            };
+            let stream = if out == "batch" { "stream" } else { out };
+            failed(&dir.run(&format!("reconcile --batch batch --stream {stream}")), code, &[&said, "restore"]);
+            fs::rename(dir.path("seal"), &seal).unwrap();
+            dir.ok(&format!("reconcile --batch batch --stream {stream}"));
+        }
+    }
+}

@@ -147,14 +147,14 @@ pub async fn impact(job: &Job, places: Vec<Place>, asked: Asked) -> Result<Impac
 fn damaged(job: &Job, stale: &[Hour], intact: &mut Intact<'_>) -> Result<Vec<String>> {
     let mut damaged = Vec::new();
     for output in job.scan.outputs() {
-        for (hour, what) in intact.damaged(&job.place(output))? {
-            damaged.push(match stale.contains(&hour) {
-                true => format!("{what}: hour {hour} is made again"),
-                false => format!("{what}: restore it, or make hour {hour} again"),
-            });
-        }
+        damaged.extend(intact.damaged(&job.place(output))?);
     }
-    Ok(damaged)
+    damaged.extend(intact.gone()?);
+    let told = |(hour, what): (Hour, String)| match stale.contains(&hour) {
+        true => format!("{what}: hour {hour} is made again"),
+        false => format!("{what}: restore it, or make hour {hour} again"),
+    };
+    Ok(damaged.into_iter().map(told).collect())
 }
 
 /// What there is to read; nothing is read where the output is another's.

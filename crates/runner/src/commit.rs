@@ -59,6 +59,11 @@ impl SealedTo {
         self.sealed_to.get(output).copied()
     }
 
+    /// By output: the first hour that is not sealed.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (&str, Hour)> {
+        self.sealed_to.iter().map(|(output, end)| (output.as_str(), *end))
+    }
+
     /// What a run begins with that goes on where another had sealed its outputs, all hours before `from`.
     pub(crate) fn carried(self, from: Hour) -> SealedTo {
         let sealed_to = self.sealed_to.into_iter().map(|(output, sealed_to)| (output, sealed_to.min(from))).collect();

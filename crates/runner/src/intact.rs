@@ -12,14 +12,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use connector::{Hour, SUCCESS, SealedFile, SourceError, Success};
-use journal::{checksum_of, create_dirs};
+use journal::{Epoch, checksum_of, create_dirs, look};
 use serde::{Deserialize, Serialize};
 
-use crate::commit::token;
+use crate::commit::{SealedTo, token};
 use crate::gaps::to_seal;
+use crate::seal::partition;
+use crate::stream::CHAIN;
 
 /// Below the output's root.
 const SEEN: &str = "_rescan/checked.json";
+const JOURNALS: &str = "_rescan/journal";
 
 /// How many damaged hours an error names.
 const NAMED: usize = 3;
@@ -131,19 +134,83 @@ impl<'a> Intact<'a> {
         let rows =
             |(hour, found): (&Hour, &Result<u64, String>)| found.as_ref().is_ok_and(|rows| *rows > 0).then_some(*hour);
         let rows: Vec<Hour> = hours.iter().filter_map(rows).collect();
-        Ok(to_seal(first..end, &rows, None).into_iter().filter(|hour| !hours.contains_key(hour)).collect())
+        let mut lost = to_seal(first..end, &rows, None);
+        // Its files are still there, so nobody deleted the hour because it is old.
+        lost.extend(self.directories(place)?.into_iter().filter(|hour| *hour < first.min(end)));
+        lost.retain(|hour| !hours.contains_key(hour));
+        Ok(lost)
     }
 
     fn hours(&mut self, place: &str) -> Result<BTreeMap<Hour, Result<u64, String>>> {
         let mut hours = BTreeMap::new();
+        for hour in self.directories(place)? {
+            hours.extend(self.sealed(&partition(place, hour))?.map(|found| (hour, found)));
+        }
+        Ok(hours)
+    }
+
+    /// The hours that have a directory with something in it.
+    fn directories(&self, place: &str) -> Result<Vec<Hour>> {
+        let mut hours = Vec::new();
         for date in names(&self.root.join(place))?.into_iter().filter(|name| name.starts_with("dt=")) {
             for hour in names(&self.root.join(place).join(&date))? {
-                let path = format!("{date}/{hour}");
-                let Some(hour) = Hour::from_path(&path) else { continue };
-                hours.extend(self.sealed(&format!("{place}{path}"))?.map(|found| (hour, found)));
+                let Some(hour) = Hour::from_path(&format!("{date}/{hour}")) else { continue };
+                hours.extend((!names(&self.root.join(partition(place, hour)))?.is_empty()).then_some(hour));
             }
         }
         Ok(hours)
+    }
+
+    /// Sealed hours that are gone, with what is gone: the journals of the output say what was sealed. An hour before all
+    /// others is not missed where nothing of it is there: what is old may be deleted.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn gone(&mut self) -> Result<BTreeMap<Hour, String>> {
+        let mut gone = BTreeMap::new();
+        if let Some(epoch) = published(&self.root.join(CHAIN))? {
+            for (output, end) in SealedTo::read(&epoch)?.ends() {
+                // Several outputs have a directory each.
+                let place = if self.root.join(output).is_dir() { format!("{output}/") } else { String::new() };
+                gone.extend(self.lost(&place, end)?.into_iter().map(|hour| (hour, self.what_is_gone(&place, hour))));
+            }
+        }
+        for (place, hour) in self.unsealed_by_batch()? {
+            let first = self.hours(&place)?.keys().next().copied();
+            let there = self.root.join(partition(&place, hour)).exists();
+            if there || first.is_some_and(|first| first < hour) {
+                gone.insert(hour, self.what_is_gone(&place, hour));
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Hours that a batch run has sealed and that have no `_SUCCESS`, with what their paths begin with. Each hour has
+    /// its own journal, and a sample has one.
+    fn unsealed_by_batch(&self) -> Result<Vec<(String, Hour)>> {
+        let journals = self.root.join(JOURNALS);
+        let mut unsealed = Vec::new();
+        for name in names(&journals)? {
+            let hour = name.strip_prefix("batch-").and_then(|hour| hour.parse::<Hour>().ok());
+            let there = |hour: Hour| self.root.join(hour.path()).join(SUCCESS).is_file();
+            if hour.is_some_and(there) || hour.is_none() && name != "sample" {
+                continue;
+            }
+            for marker in published(&journals.join(&name))?.into_iter().flat_map(|epoch| epoch.markers) {
+                let Some(path) = marker.path.strip_suffix(SUCCESS).and_then(|path| path.strip_suffix('/')) else {
+                    continue;
+                };
+                let (place, path) = path.split_at(path.rfind("dt=").unwrap_or(0));
+                let hour = Hour::from_path(path).filter(|_| !self.root.join(&marker.path).is_file());
+                unsealed.extend(hour.map(|hour| (place.to_owned(), hour)));
+            }
+        }
+        Ok(unsealed)
+    }
+
+    fn what_is_gone(&self, place: &str, hour: Hour) -> String {
+        let path = self.root.join(partition(place, hour));
+        format!("{} is gone", if path.exists() { path.join(SUCCESS) } else { path }.display())
     }
 
     /// That all hours are there and as they were sealed, for a run that cannot make them again. `places` are what their
@@ -156,11 +223,7 @@ impl<'a> Intact<'a> {
         for (place, end) in places {
             damaged.extend(self.damaged(&place)?.into_values());
             let lost = end.map(|end| self.lost(&place, end)).transpose()?.unwrap_or_default();
-            let gone = |hour: Hour| {
-                let path = self.root.join(format!("{place}{}", hour.path()));
-                format!("{} is gone", if path.exists() { path.join(SUCCESS) } else { path }.display())
-            };
-            damaged.extend(lost.into_iter().map(gone));
+            damaged.extend(lost.into_iter().map(|hour| self.what_is_gone(&place, hour)));
         }
         match damage(&damaged) {
             Some(what) => bail!(SourceError::BadData(format!("{what}: restore it, or start over with another --out"))),
@@ -192,6 +255,16 @@ pub fn damage(damaged: &[String]) -> Option<String> {
         more => format!(", and {more} more"),
     };
     (!damaged.is_empty()).then(|| format!("{}{more}", damaged[..damaged.len().min(NAMED)].join("; ")))
+}
+
+/// The newest epoch of a journal, where it is published to the end.
+///
+/// # Errors
+/// The directory cannot be listed. Damage to the record is found when the journal is opened.
+pub(crate) fn published(chain: &Path) -> Result<Option<Epoch>> {
+    let facts = look(chain, &BTreeMap::new())?;
+    let done = facts.decided.last().is_some_and(|last| facts.done.contains(last));
+    Ok(facts.newest.filter(|_| done).and_then(Result::ok))
 }
 
 fn names(dir: &Path) -> Result<Vec<String>> {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use connector::{DataFile, Hour, HourFiles, Location, SealedFile, SourceError, list, scan, verify};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -13,6 +13,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use journal::look;
 
+use crate::intact::Intact;
 use crate::reconcile_columns::Columns;
 use crate::reconcile_merge::Merge;
 use crate::reconcile_report::{Difference, Summary};
@@ -45,8 +46,8 @@ impl Default for ReconcileOptions {
 /// them; of others a few thousand rows are in memory at a time. Columns compare by name, those that start with `_` not at all.
 ///
 /// # Errors
-/// A side without any partition in the range, no key, files that cannot be read or are not those that were sealed, as
-/// [`SourceError`]; and whatever `on_difference` answers.
+/// A side without any partition in the range, an hour that a batch run has not sealed, no key, files that cannot be read
+/// or are not those that were sealed, as [`SourceError`]; and whatever `on_difference` answers.
 pub async fn reconcile(
     batch: &Location,
     stream: &Location,
@@ -55,6 +56,8 @@ pub async fn reconcile(
 ) -> Result<Summary> {
     let batch = Side::list("batch", batch, options).await?;
     let stream = Side::list("stream", stream, options).await?;
+    batch.refuse_unsealed(true)?;
+    stream.refuse_unsealed(false)?;
     let key = key(&batch, &stream, options)?;
     let context = context(options.memory_bytes)?;
     let mut summary = Summary::default();
@@ -131,6 +134,30 @@ impl<'a> Side<'a> {
         hours.values().try_for_each(|hour| hour.data(root).map(|_| ()))?;
         let (until, open) = root.local_path().map(|root| whole_until(&root)).transpose()?.unwrap_or_default();
         Ok(Self { name, root, hours, until, open })
+    }
+
+    /// That the hours with rows are sealed, as far as they can be: nothing more comes to those of a batch, and a stream's
+    /// journal says which ones it has sealed. An output without any `_SUCCESS` may be one of another engine.
+    fn refuse_unsealed(&self, batch: bool) -> Result<()> {
+        let Some(open) = self.hours.iter().find(|(_, files)| !files.sealed).map(|(hour, _)| *hour) else {
+            return Ok(());
+        };
+        let local = self.root.local_path();
+        let has = |path: &str| local.as_ref().is_some_and(|local| local.join(path).exists());
+        let (name, root, owned, streamed) = (self.name, self.root, has("_rescan/journal"), has(CHAIN));
+        if let Some(local) = local.as_ref().filter(|_| streamed) {
+            // An hour without any file is compared as one without rows.
+            let gone = Intact::of(local, false).gone()?.into_iter().find(|(hour, _)| self.hours.contains_key(hour));
+            if let Some((_, what)) = gone {
+                bail!(SourceError::BadData(format!("{name}: {what}: restore it")));
+            }
+        }
+        let closed = batch || owned && !streamed;
+        let ours = owned || self.hours.values().any(|files| files.sealed);
+        let next = "restore its _SUCCESS, or make the hour again";
+        let what = format!("{name} {root}: hour {open} is not sealed: {next}");
+        ensure!(!(closed && ours), SourceError::Missing(what));
+        Ok(())
     }
 
     fn files(&self, hour: Hour) -> &[DataFile] {

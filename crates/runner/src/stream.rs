@@ -18,7 +18,7 @@ use crate::commit::{Draft, Outputs, SealedTo, add, token};
 use crate::excess::Judged;
 use crate::foreign::OwnFiles;
 use crate::history::History;
-use crate::intact::Intact;
+use crate::intact::{Intact, published};
 use crate::intake::{Feed, Gathered, Intake, PAUSE, Read};
 use crate::job::{Job, Progress, Report};
 use crate::owner::{Owner, Runner};
@@ -104,9 +104,7 @@ fn refuse_others(job: &Job) -> Result<Intact<'_>> {
     let mut intact = Intact::of(&job.out, false);
     if owned {
         // Damage to the journal is found when it is opened, and what a killed run has decided is not yet there.
-        let facts = journal::look(&job.out.join(CHAIN), &BTreeMap::new())?;
-        let done = facts.decided.last().is_some_and(|last| facts.done.contains(last));
-        let newest = facts.newest.filter(|_| done).and_then(Result::ok);
+        let newest = published(&job.out.join(CHAIN))?;
         let sealed = newest.as_ref().map(SealedTo::read).transpose()?.unwrap_or_default();
         let place = |output: &scan::Output| (job.place(output), sealed.end(&output.name));
         intact.refuse_damaged(job.scan.outputs().iter().map(place))?;

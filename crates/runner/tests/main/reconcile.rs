@@ -244,9 +244,7 @@ async fn what_a_stream_has_not_sealed_is_pending() {
     let outputs = Outputs::new();
     let other = [("a", 1, Some(9), 0.5)];
     outputs.both(4, &table(&SOME), &table(&SOME));
-    for (hour, batch, stream) in
-        [(5, Seal::Ours, Seal::Open), (6, Seal::Open, Seal::Ours), (7, Seal::Foreign, Seal::Ours)]
-    {
+    for (hour, batch, stream) in [(5, Seal::Ours, Seal::Open), (7, Seal::Foreign, Seal::Ours)] {
         outputs.write("batch", hour, &[table(&SOME[..1])], batch);
         outputs.write("stream", hour, &[table(&other)], stream);
     }
@@ -254,16 +252,17 @@ async fn what_a_stream_has_not_sealed_is_pending() {
     let (summary, differences) = outputs.reconcile(&options()).await;
     assert_eq!(
         differences,
-        [
-            "05 a/1 v: 1 | 9 pending",
-            "06 a/1 v: 1 | 9 unexplained",
-            "07 a/1 v: 1 | 9 unexplained",
-            "08 a/1 *: v=9, x=0.5 | - pending",
-        ]
+        ["05 a/1 v: 1 | 9 pending", "07 a/1 v: 1 | 9 unexplained", "08 a/1 *: v=9, x=0.5 | - pending",]
     );
     assert_eq!(summary.exit_code(), 3);
     let open = ReconcileOptions { to: Some("2026-11-20T06".parse().unwrap()), ..options() };
     assert_eq!(outputs.reconcile(&open).await.0.exit_code(), 1);
+    // Nothing more comes to a batch: its hour lacks something, whatever is in it.
+    outputs.write("batch", 6, &[table(&SOME)], Seal::Open);
+    outputs.write("stream", 6, &[table(&SOME)], Seal::Ours);
+    let error = outputs.try_reconcile(&options()).await.unwrap_err();
+    let named = matches!(error.downcast_ref(), Some(SourceError::Missing(what)) if what.contains("2026-11-20T06"));
+    assert!(named, "{error:#}");
 }
 
 #[tokio::test]
