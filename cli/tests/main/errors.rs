@@ -132,6 +132,8 @@ fn words_that_fit_no_column_and_no_place() {
         2,
         &["tolerance of nope"],
     );
+    let equal = "reconcile --batch archive/plays --stream archive/plays";
+    failed(&dir.run(&format!("{equal} --tolerance nope=1")), 2, &["tolerance of nope"]);
     assert!(!dir.path("out").exists());
 }
 

@@ -66,6 +66,10 @@ pub async fn reconcile(
         summary.partitions += 1;
         if let Some(rows) = equal_by_checksum(batch.hours.get(&hour), stream.hours.get(&hour), &key) {
             tokio::try_join!(batch.verify(hour), stream.verify(hour))?;
+            if !options.tolerance.is_empty() {
+                let tables = [batch.table(hour).await?, stream.table(hour).await?];
+                columns(&tables, &key)?.allow(&options.tolerance)?;
+            }
             summary.partitions_equal_by_checksum += 1;
             summary.rows_batch += rows;
             summary.rows_stream += rows;
@@ -154,7 +158,10 @@ impl<'a> Side<'a> {
         }
         let closed = batch || owned && !streamed;
         let ours = owned || self.hours.values().any(|files| files.sealed);
-        let next = "restore its _SUCCESS, or make the hour again";
+        let next = match streamed {
+            true => format!("the stream that writes it has not ended: leave it out by --to {open}, or end the stream"),
+            false => "restore its _SUCCESS, or make the hour again".to_owned(),
+        };
         let what = format!("{name} {root}: hour {open} is not sealed: {next}");
         ensure!(!(closed && ours), SourceError::Missing(what));
         Ok(())

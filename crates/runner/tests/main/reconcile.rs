@@ -263,6 +263,10 @@ async fn what_a_stream_has_not_sealed_is_pending() {
     let error = outputs.try_reconcile(&options()).await.unwrap_err();
     let named = matches!(error.downcast_ref(), Some(SourceError::Missing(what)) if what.contains("2026-11-20T06"));
     assert!(named, "{error:#}");
+    // A stream's output as the batch side: the stream is to be ended, nothing is lost.
+    std::fs::create_dir_all(outputs.0.path().join("batch/_rescan/journal/stream")).unwrap();
+    let error = format!("{:#}", outputs.try_reconcile(&options()).await.unwrap_err());
+    assert!(error.contains("has not ended: leave it out by --to 2026-11-20T06"), "{error}");
 }
 
 #[tokio::test]
