@@ -109,6 +109,8 @@ fn code(error: &Error) -> u8 {
                     JournalError::Corrupt { .. } => 65,
                     JournalError::Unbalanced(_) | JournalError::Refused { .. } => 70,
                     JournalError::Fenced { .. } => 76,
+                    // No input: a place of the output that cannot be made.
+                    JournalError::Io { source, .. } if source.kind() == ErrorKind::NotFound => 74,
                     JournalError::Io { source, .. } => io(source.kind()),
                 });
             }

@@ -168,6 +168,10 @@ fn missing_input() {
     failed(&dir.run(&format!("{JOIN} --from 2030-01-01T00")), 66, &["nothing in this range", "2016-11-07T02"]);
     failed(&dir.run(&format!("{JOIN} --to 2001-01-01T00")), 66, &["nothing in this range", "2016-11-07T00"]);
     failed(&dir.run("inspect nowhere"), 66, &["nowhere"]);
+    // No input is missing: the output cannot be there.
+    for line in [JOIN, STREAM] {
+        failed(&dir.run(&line.replace("--out out", "--out /proc/nowhere")), 74, &["/proc/nowhere"]);
+    }
     failed(&dir.run("reconcile --batch nowhere --stream archive/plays"), 66, &["nowhere", "dt=YYYY-MM-DD/hr=HH"]);
     failed(&dir.run("run nowhere.sql --in events=raw/plays.jsonl --out out"), 66, &["nowhere.sql"]);
     fs::create_dir(dir.path("empty")).unwrap();

@@ -113,7 +113,7 @@ async fn column(root: &Location, file: &DataFile, time: &str) -> Result<BoxStrea
     let at = table.schema.index_of(time)?;
     let context = Arc::new(TaskContext::default());
     context.runtime_env().register_object_store(&root.url, Arc::clone(&root.store));
-    let what = format!("read {} in {root}", file.path);
+    let what = format!("read {}", root.spelled(&file.path));
     let rows = table.plan(1, Some(&vec![at]), None).and_then(|plan| execute_stream(plan, context));
     let rows = rows.map_err(|e| failed(what.clone(), e))?;
     let times = move |rows: Result<RecordBatch, _>| {
@@ -150,9 +150,9 @@ pub async fn refuse_misfiled(root: &Location, hour: Hour, file: &DataFile, time:
     let (row, us) = first_outside(root, file, time, here).await?;
     let belongs = Hour::of(us).path();
     bail!(SourceError::BadData(format!(
-        "{root}: row {row} of {} has {time} {}, which is not in hour {hour}: hours are UTC, by event time, so that the \
+        "row {row} of {} has {time} {}, which is not in hour {hour}: hours are UTC, by event time, so that the \
          row belongs in {belongs}; file it there, or pass --misfiled read to find such rows in all files",
-        file.path,
+        root.spelled(&file.path),
         moment(us)
     )))
 }
@@ -169,7 +169,7 @@ async fn first_outside(root: &Location, file: &DataFile, time: &str, range: Rang
         }
         before += times.len() as u64;
     }
-    bail!(SourceError::BadData(format!("{root}: the footer of {} names times that no row has", file.path)))
+    bail!(SourceError::BadData(format!("the footer of {} names times that no row has", root.spelled(&file.path))))
 }
 
 fn moment(us: i64) -> String {

@@ -52,6 +52,11 @@ impl Location {
         (self.url.scheme() == "file").then(|| LocalPath::new("/").join(self.prefix.as_ref()))
     }
 
+    /// A path of the store as a user writes it: absolute on the local disk, with the bucket in a store.
+    pub fn spelled(&self, path: &Path) -> String {
+        format!("{}/{path}", if self.local_path().is_some() { "" } else { self.url.as_str().trim_end_matches('/') })
+    }
+
     fn local(path: &LocalPath) -> Result<Self> {
         let prefix = Path::from_absolute_path(resolve(path)?)?;
         Ok(Self {
@@ -101,10 +106,7 @@ fn resolve(path: &LocalPath) -> Result<PathBuf> {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.local_path() {
-            Some(path) => write!(f, "{}", path.display()),
-            None => write!(f, "{}/{}", self.url.as_str().trim_end_matches('/'), self.prefix),
-        }
+        f.write_str(&self.spelled(&self.prefix))
     }
 }
 

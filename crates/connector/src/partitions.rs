@@ -66,18 +66,18 @@ impl HourFiles {
     /// is where the hour is.
     pub fn data(&self, root: &Location) -> Result<&[DataFile]> {
         if let Some(what) = &self.damaged {
-            bail!(SourceError::BadData(format!("{root}: {what}: restore it, or make its hour again")));
+            bail!(SourceError::BadData(format!("{what}: restore it, or make its hour again")));
         }
         let Some(success) = &self.success else { return Ok(&self.files) };
         let named = |name: &str| success.files.iter().any(|file| file.name == name);
         let gone = |name: &str| self.files.iter().all(|file| file.name() != name);
         if let Some(file) = self.files.iter().find(|file| !named(file.name())) {
             let said = "is none of the files that _SUCCESS names: move it away, or make its hour again";
-            bail!(SourceError::BadData(format!("{root}: {} {said}", file.path)));
+            bail!(SourceError::BadData(format!("{} {said}", root.spelled(&file.path))));
         }
         if let Some(file) = success.files.iter().find(|file| gone(&file.name)) {
             let said = "is named by a _SUCCESS and is not there: restore it, or make its hour again";
-            bail!(SourceError::BadData(format!("{root}: {} {said}", file.name)));
+            bail!(SourceError::BadData(format!("{} of {root} {said}", file.name)));
         }
         Ok(&self.files)
     }
@@ -258,7 +258,9 @@ async fn success(root: &Location, hour: Hour, object: ObjectMeta) -> Result<(Hou
     }
     let read = async { root.store.get(&object.location).await?.bytes().await };
     match read.await {
-        Ok(text) => Ok((hour, Success::read(&text).map_err(|what| format!("{} {what}", object.location)))),
+        Ok(text) => {
+            Ok((hour, Success::read(&text).map_err(|what| format!("{} {what}", root.spelled(&object.location)))))
+        }
         Err(e) => Err(failed(format!("read {SUCCESS} of {root}/{}", hour.path()), e)),
     }
 }

@@ -81,7 +81,7 @@ pub async fn count_rows(root: &Location, files: &[DataFile]) -> Result<u64> {
 /// As [`scan`], and for every batch that cannot be read.
 pub async fn read(root: &Location, file: &DataFile) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     verify(root, std::slice::from_ref(file)).await?;
-    let what = format!("read {} in {root}", file.path);
+    let what = format!("read {}", root.spelled(&file.path));
     let context = Arc::new(TaskContext::default());
     let table = Files::open(root, std::slice::from_ref(file)).await?;
     context.runtime_env().register_object_store(&root.url, Arc::clone(&root.store));
@@ -102,7 +102,7 @@ pub async fn culprit(root: &Location, file: &DataFile) -> Option<SourceError> {
     match whole.await {
         Ok(Ok(())) => None,
         Ok(Err(e)) => e.downcast().ok(),
-        Err(_) => Some(SourceError::BadData(format!("read {} in {root}: {UNDECODABLE}", file.path))),
+        Err(_) => Some(SourceError::BadData(format!("read {}: {UNDECODABLE}", root.spelled(&file.path)))),
     }
 }
 
@@ -132,7 +132,7 @@ impl Files {
         let mut files = Vec::with_capacity(footers.len());
         for footer in footers {
             let bounds = catch_unwind(AssertUnwindSafe(|| footer.statistics(&schema)));
-            let what = || format!("read {} in {root}: {UNDECODABLE}", footer.object.location);
+            let what = || format!("read {}: {UNDECODABLE}", root.spelled(&footer.object.location));
             let bounds = bounds.unwrap_or_else(|_| Err(SourceError::BadData(what()).into()));
             let statistics = Arc::new(bounds?);
             files.push(PartitionedFile::new_from_meta(footer.object).with_statistics(statistics));
@@ -236,7 +236,7 @@ pub(crate) async fn footer_of(root: &Location, file: &DataFile) -> Result<Footer
 
 /// A damaged footer makes the decoder panic.
 async fn footer(root: Location, file: DataFile, cache: Arc<FileMetadataCache>) -> Result<Footer> {
-    let what = format!("read {} in {root}: {UNDECODABLE}", file.path);
+    let what = format!("read {}: {UNDECODABLE}", root.spelled(&file.path));
     let read = AssertUnwindSafe(decoded(root, file, cache)).catch_unwind().await;
     read.unwrap_or_else(|_| Err(SourceError::BadData(what).into()))
 }
@@ -254,7 +254,7 @@ async fn decoded(root: Location, file: DataFile, cache: Arc<FileMetadataCache>) 
         .with_metadata_size_hint(options().global.metadata_size_hint)
         .with_file_metadata_cache(Some(cache))
         .with_coerce_int96(Some(TimeUnit::Microsecond));
-    let what = || format!("read {} in {root}", file.path);
+    let what = || format!("read {}", root.spelled(&file.path));
     let metadata = reader.fetch_metadata().await.map_err(|e| failed(what(), e))?;
     let schema = reader.fetch_schema().await.map_err(|e| failed(what(), e))?;
     Ok(Footer { metadata, schema: Arc::new(schema), object })

@@ -51,14 +51,14 @@ async fn check(root: Location, file: DataFile, sum: Sum) -> Result<()> {
     let found = if root.local_path().is_some() {
         let path = LocalPath::new("/").join(file.path.as_ref());
         let read = tokio::task::spawn_blocking(move || checksum_of(&path)).await?;
-        read.map_err(|e| failed(format!("read /{}", file.path), e))?
+        read.map_err(|e| failed(format!("read {}", root.spelled(&file.path)), e))?
     } else {
-        fetched(&root, &file.path).await.map_err(|e| failed(format!("read {} in {root}", file.path), e))?
+        fetched(&root, &file.path).await.map_err(|e| failed(format!("read {}", root.spelled(&file.path)), e))?
     };
     let differs = || {
         let said = "is not the file that _SUCCESS names: restore it, or make its hour again";
         let (now, then) = (shown(&found, &sum), shown(&sum, &found));
-        SourceError::BadData(format!("{root}: {} {said}; it has {now}, and was sealed with {then}", file.path))
+        SourceError::BadData(format!("{} {said}; it has {now}, and was sealed with {then}", root.spelled(&file.path)))
     };
     ensure!(found == sum, differs());
     root.verified.add(&file);

@@ -61,8 +61,7 @@ impl Syncs {
     pub fn wait(&self) -> Result<(), JournalError> {
         let handed = std::mem::take(&mut self.lock().handed);
         handed.iter().try_for_each(|(op, path)| step(*op, path, None).map_err(JournalError::at(path)))?;
-        self.work();
-        let mut waiting = self.lock();
+        let mut waiting = self.work();
         while waiting.threads > 0 {
             waiting = self.0.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
@@ -87,19 +86,18 @@ impl Syncs {
         drop(waiting);
         let group = self.clone();
         let work = move || {
-            group.work();
-            group.lock().threads -= 1;
+            group.work().threads -= 1;
             group.0.changed.notify_all();
         };
         if thread::Builder::new().name("sync".to_owned()).spawn(work).is_err() {
             // Without another thread this one does it.
-            self.work();
-            self.lock().threads -= 1;
+            self.work().threads -= 1;
         }
     }
 
-    /// Syncs one file after another until none waits.
-    fn work(&self) {
+    /// Syncs one file after another until none waits, and still holds the lock: a thread that ends is counted as gone
+    /// before another file is handed in, so that no file waits for threads that are all about to end.
+    fn work(&self) -> MutexGuard<'_, Waiting> {
         let mut waiting = self.lock();
         while let Some((path, file)) = waiting.files.pop_front() {
             self.0.changed.notify_all();
@@ -111,6 +109,7 @@ impl Syncs {
                 waiting.failed.get_or_insert((path, error));
             }
         }
+        waiting
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

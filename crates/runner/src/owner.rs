@@ -97,7 +97,7 @@ impl Owner {
             let path = out.join(OWNER);
             let made = create_dirs(&out.join("_rescan"));
             made.and_then(|()| create_exclusive(&path, format!("{:#}\n", serde_json::json!(self)).as_bytes()))
-                .with_context(|| format!("write {}", path.display()))?;
+                .map_err(|source| JournalError::Io { path, source })?;
             self.check(out)?;
         }
         Ok(())
