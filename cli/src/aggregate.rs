@@ -8,7 +8,7 @@ use scan::Literal;
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
-use crate::launch::Plan;
+use crate::plan::Plan;
 use crate::words::{columns, microseconds};
 
 /// Distinct requests that showed and played each group in each epoch, and their ratio

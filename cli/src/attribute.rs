@@ -11,8 +11,9 @@ use crate::culprit;
 use crate::exit::Usage;
 use crate::explain_play::explain_play;
 use crate::flags::RunFlags;
-use crate::launch::{Plan, launch};
-use crate::sql::script;
+use crate::launch::launch;
+use crate::plan::Plan;
+use crate::scripts::script;
 use crate::tuples::TupleFlags;
 use crate::words::{columns, microseconds};
 

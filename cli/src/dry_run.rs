@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use runner::{Impact, Job, goes_on, impact};
 
-use crate::inspect::last_epoch;
-use crate::launch::{Plan, asked, uris};
+use crate::last_epoch::last_epoch;
 use crate::open::Opened;
+use crate::plan::Plan;
 use crate::show::incomplete;
 
 /// Says which hours a batch run would write, or where a stream would go on; writes nothing.
@@ -17,7 +17,7 @@ use crate::show::incomplete;
 pub async fn would_run(plan: &Plan, job: &Job, opened: Opened) -> Result<ExitCode> {
     match opened {
         Opened::Batch(places, _) => {
-            let would = impact(job, places, asked(plan)?).await?;
+            let would = impact(job, places, plan.asked()?).await?;
             incomplete(&plan.command, &would.waiting, &would.kept, &would.replaced);
             would.damaged.iter().for_each(|damaged| eprintln!("{}: {damaged}", plan.command));
             eprintln!("{}", would_write(plan, &would));
@@ -30,7 +30,7 @@ pub async fn would_run(plan: &Plan, job: &Job, opened: Opened) -> Result<ExitCod
                 eprintln!("would write nothing: {command} came to the end of its input in {out}");
                 return Ok(ExitCode::SUCCESS);
             }
-            eprintln!("would run {command} over {}, into {out}{after}", uris(plan));
+            eprintln!("would run {command} over {}, into {out}{after}", plan.shown());
         }
     }
     Ok(ExitCode::SUCCESS)

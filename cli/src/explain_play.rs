@@ -15,10 +15,11 @@ use runner::{Feed, once};
 use scan::{Literal, Model, Scan};
 use serde_json::{Value, json};
 
-use crate::launch::{Plan, binding};
 use crate::open::{Opened, open};
+use crate::plan::Plan;
 use crate::print::in_line;
-use crate::show::{Table, time};
+use crate::show::time;
+use crate::table::Table;
 
 const ROWS: usize = 50_000;
 
@@ -31,7 +32,7 @@ pub async fn explain_play(mut plan: Plan, models: &[Model], id: &str) -> Result<
     let all: BTreeSet<String> = models.iter().chain([&Model::Linear]).map(Model::to_string).collect();
     plan.params.insert("model".to_owned(), Literal::Text(all.into_iter().collect::<Vec<_>>().join(",")));
     let opened = open(&plan).await?;
-    let scan = Scan::new(&plan.script, &binding(&plan, &opened)).await?;
+    let scan = Scan::new(&plan.script, &plan.binding(opened.schemas())).await?;
     let Opened::Stream(mut feeds, _) = opened else { anyhow::bail!("a play is explained from rows as they came") };
     let play = find(&mut feeds, "plays", |rows| text_is(rows, "event_id", id)).await?;
     let Some(play) = play else {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use runner::History;
+use runner::{History, STREAM_JOURNAL};
 
-use crate::launch::Plan;
 use crate::open::Opened;
+use crate::plan::Plan;
 
 /// What says in a run's configuration whether rows may be late.
 pub const DELAY: &str = "--watermark-delay";
@@ -40,7 +40,7 @@ impl Lateness {
         let asked = flags.watermark_delay.is_some() || flags.allowed_lateness.is_some();
         let comes = flags.follow || flags.replay || plan.inputs.values().any(|uri| uri.starts_with("kafka://"));
         let complete = matches!(opened, Opened::Stream(..)) && !asked && !comes;
-        let none = match journal::look(&flags.out.join("_rescan/journal/stream"), &BTreeMap::new())?.newest {
+        let none = match journal::look(&flags.out.join(STREAM_JOURNAL), &BTreeMap::new())?.newest {
             Some(Ok(last)) if last.config.get(DELAY).is_some_and(|delay| delay == NONE) => {
                 complete || !asked && last.watermark == Some(i64::MAX)
             }

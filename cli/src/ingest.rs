@@ -7,7 +7,7 @@ use clap::Args;
 use scan::Literal;
 
 use crate::flags::RunFlags;
-use crate::launch::Plan;
+use crate::plan::Plan;
 use crate::words::microseconds;
 
 /// The defaults of `--id`, `--time` and `--dedup`.

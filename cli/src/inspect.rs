@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use connector::{Hour, HourFiles, Location, SourceError, list};
-use journal::{Decision, Epoch, JournalError, look, recover};
+use journal::Epoch;
 use report::count;
 use runner::{Intact, Manifest, content, damage};
 use serde_json::{Value, json};
 
+use crate::last_epoch::last_epoch;
 use crate::sample_report;
-use crate::show::{Table, time};
+use crate::show::time;
+use crate::table::{Table, ledger};
 use crate::words::location;
 
 /// What an output holds: partitions, ledger, watermark, state, late and rejected rows
@@ -116,26 +118,6 @@ impl Inspect {
     }
 }
 
-/// The last epoch of the stream's journal, where there is one.
-pub fn last_epoch(out: &Path) -> Result<Option<Epoch>> {
-    let chain = out.join("_rescan/journal/stream");
-    let mut broken = None;
-    // A look beside a run that goes on may find half of a change: what is broken is so when looked at again.
-    for _ in 0..2 {
-        let mut facts =
-            look(&chain, &BTreeMap::new()).with_context(|| format!("read the journal in {}", chain.display()))?;
-        if let Some(Ok(newest)) = &facts.newest {
-            facts.config = newest.config.clone();
-        }
-        broken = match recover(&facts) {
-            Decision::Corrupt { what } => Some(what),
-            Decision::Gap { missing } => Some(format!("epochs {} to {} are missing", missing.start(), missing.end())),
-            _ => return Ok(facts.newest.and_then(Result::ok)),
-        };
-    }
-    Err(JournalError::Corrupt { path: chain, what: broken.unwrap_or_default() }.into())
-}
-
 /// Counts the rows of a sample again, and hashes their ids.
 async fn verify(sample: &Manifest, location: &Location, hours: &BTreeMap<Hour, HourFiles>) -> Result<()> {
     let key = hours.values().find_map(|hour| hour.success.as_ref()?.key.first());
@@ -194,5 +176,5 @@ fn print(partitions: &[(Hour, bool, Option<u64>, u64)], epoch: Option<&Epoch>) {
         epoch.number,
         epoch.open.len()
     );
-    print!("{}", crate::show::ledger(&epoch.ledger));
+    print!("{}", ledger(&epoch.ledger));
 }

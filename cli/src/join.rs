@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use scan::Literal;
 
 use crate::flags::RunFlags;
-use crate::launch::Plan;
+use crate::plan::Plan;
 use crate::words::{columns, microseconds};
 
 /// Plays with the impressions they came from

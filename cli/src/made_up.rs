@@ -10,7 +10,7 @@ use report::count;
 
 use crate::generate::Generate;
 use crate::settings::KafkaFlags;
-use crate::show::Table;
+use crate::table::Table;
 
 /// Made-up but realistic impressions and plays, and the truth about them
 #[derive(Args, Debug)]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use connector::{Hour, SUCCESS};
 use runner::{Depends, Reached};
 
-use crate::launch::Plan;
+use crate::plan::Plan;
 use crate::words::location;
 
 /// A line that has an = before its colon would be an assignment to Make.

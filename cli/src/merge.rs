@@ -12,9 +12,11 @@ use crate::exit::Usage;
 use crate::flags::RunFlags;
 use crate::ingest::{DEDUP, ID, TIME};
 use crate::join::Kind;
-use crate::launch::{Plan, launch};
+use crate::launch::launch;
+use crate::merging;
+use crate::plan::Plan;
 use crate::regions::{self, Region};
-use crate::sql::script;
+use crate::scripts::script;
 use crate::states::unite;
 use crate::words::microseconds;
 
@@ -92,7 +94,7 @@ impl Merge {
         }
         let options = self.run.s3.options()?;
         let regions = regions::listed(&self.places, &options).await?;
-        match regions::made_of(&regions, self.run.bounds()?)? {
+        match merging::made_of(&regions, self.run.bounds()?)? {
             Some(made) => self.outputs(regions, made).await,
             None => self.archives(regions),
         }
@@ -109,8 +111,8 @@ impl Merge {
             return Err(Usage(what).into());
         }
         let schema = regions::schema(&regions, self.run.bounds()?).await?;
-        let merged = Merged { held: regions::held(&made)?, made, schema };
-        let plan = regions::plan(merged, self.kind.map(|kind| kind.to_string()), self.run)?;
+        let merged = Merged { held: merging::held(&made)?, made, schema };
+        let plan = merging::plan(merged, self.kind.map(|kind| kind.to_string()), self.run)?;
         Ok(Plan { command: "merge".to_owned(), regions, ..plan })
     }
 

@@ -15,7 +15,7 @@ use scan::Door;
 
 use crate::exit::Usage;
 use crate::flags::Format;
-use crate::launch::Plan;
+use crate::plan::Plan;
 use crate::regions::{self, Region};
 use crate::words::location;
 

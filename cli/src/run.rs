@@ -7,7 +7,7 @@ use clap::Args;
 use scan::Script;
 
 use crate::flags::RunFlags;
-use crate::launch::Plan;
+use crate::plan::Plan;
 use crate::words::{literal, pair};
 
 /// A SQL script of your own as f, with the same runners and guarantees

@@ -6,7 +6,7 @@ use report::{Page, SampledRule, SampledStratum, count, sample_page};
 use runner::Manifest;
 
 use crate::report_file::ReportFile;
-use crate::show::Table;
+use crate::table::Table;
 
 /// How far a sample is what its rules asked for; then what gave way.
 pub fn lines(sample: &Manifest) -> String {

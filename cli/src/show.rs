@@ -1,8 +1,5 @@
 //! What a person sees: progress, tables, the report of a run. Data goes to standard output, all this to standard error.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,11 +8,12 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Ledger;
 use report::{PolicyEstimates, count, policy_table};
-use runner::{Progress, Report, Wanting};
+use runner::{Progress, REJECTED, Report, Wanting};
 
 use crate::flags::{ProgressKind, ShowFlags};
 use crate::print::in_line;
 use crate::sample_report;
+use crate::table::{Table, ledger};
 
 /// Without a terminal a line this often, so that a run under cron is never silent for a minute.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -130,7 +128,7 @@ fn ran(command: &str, out: &Path, done: &Report) {
     eprint!("{}", ledger(&done.ledger));
     let none = |ledger: &Ledger| ledger.rejected > 0 && ledger.accepted + ledger.duplicate == 0;
     for (input, _) in done.ledger.iter().filter(|(_, ledger)| none(ledger)) {
-        eprintln!("{command}: no row of {input} was taken: {}/_rescan/rejected says why, row by row", out.display());
+        eprintln!("{command}: no row of {input} was taken: {}/{REJECTED} says why, row by row", out.display());
     }
     done.warnings.iter().for_each(|warning| eprintln!("{command}: {warning}"));
     if let Some(sample) = &done.sample {
@@ -165,59 +163,9 @@ pub fn incomplete(command: &str, waiting: &[Wanting], kept: &[Wanting], replaced
 fn estimated(policy: &PolicyEstimates) -> String {
     let of = policy_table(policy);
     let line = |cells: Vec<String>| cells.into_iter().map(|cell| cell.replace('\n', " ")).collect();
-    let table = Table { rows: std::iter::once(of.columns).chain(of.rows.into_iter().map(line)).collect() };
+    let table = Table::of(std::iter::once(of.columns).chain(of.rows.into_iter().map(line)).collect());
     let doubts: String = policy.doubts.iter().map(|doubt| format!("  {doubt}\n")).collect();
     format!("policy {}\n{table}{doubts}", of.title)
-}
-
-/// The inputs' rows by their fate.
-pub fn ledger(ledger: &BTreeMap<String, Ledger>) -> Table {
-    let mut table = Table::new(&["input", "read", "accepted", "duplicate", "late", "rejected", "filtered"]);
-    for (input, l) in ledger {
-        let counts = [l.read, l.accepted, l.duplicate, l.late, l.rejected, l.filtered];
-        let mut row = vec![input.clone()];
-        row.extend(counts.map(count));
-        table.rows.push(row);
-    }
-    table
-}
-
-/// Rows of text; the first column to the left, the others to the right.
-pub struct Table {
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    pub fn new(head: &[&str]) -> Table {
-        Table { rows: vec![head.iter().map(|name| (*name).to_owned()).collect()] }
-    }
-
-    pub fn push(&mut self, row: Vec<String>) {
-        self.rows.push(row);
-    }
-
-    pub fn row<const N: usize>(&mut self, row: [String; N]) {
-        self.rows.push(row.into());
-    }
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<Vec<Cow<'_, str>>> =
-            self.rows.iter().map(|row| row.iter().map(|cell| in_line(cell)).collect()).collect();
-        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width =
-            |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-        for row in &rows {
-            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-                0 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
-            });
-            writeln!(f, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        Ok(())
-    }
 }
 
 /// Event time as people write it, UTC.
@@ -237,12 +185,5 @@ mod tests {
     #[test]
     fn times_read_well() {
         assert_eq!(time(1_700_000_000_000_000), "2023-11-14T22:13:20");
-    }
-
-    #[test]
-    fn tables_align() {
-        let mut table = Table::new(&["a", "rows"]);
-        table.row(["long name".to_owned(), "7".to_owned()]);
-        assert_eq!(table.to_string(), "  a          rows\n  long name     7\n");
     }
 }

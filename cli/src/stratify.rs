@@ -10,7 +10,7 @@ use scan::{Literal, Sampling};
 
 use crate::exit::Usage;
 use crate::flags::RunFlags;
-use crate::launch::Plan;
+use crate::plan::Plan;
 use crate::report_file::ReportFile;
 use crate::words::expressions;
 

@@ -1,11 +1,12 @@
 //! Words of the command line to values.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use arrow::datatypes::Schema;
 use clap::Command;
 use connector::Location;
 use scan::Literal;
@@ -65,6 +66,16 @@ pub fn directory(text: &str) -> Result<PathBuf, String> {
 pub fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The columns of a schema, each as its name and type.
+pub fn typed(schema: &Schema) -> Vec<String> {
+    schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
+}
+
+/// A path that does not change its meaning with the working directory.
+pub fn absolute(place: &Path) -> PathBuf {
+    std::path::absolute(place).unwrap_or_else(|_| place.to_owned())
 }
 
 /// `a,b`: columns.

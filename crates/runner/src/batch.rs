@@ -21,11 +21,12 @@ use crate::foreign::OwnFiles;
 use crate::hour::{Part, commit, seal};
 use crate::hours::Hours;
 use crate::intact::Intact;
-use crate::job::{Job, Progress, Report};
+use crate::job::Job;
 use crate::listed::{Listed, Place, found};
 use crate::owner::{Owner, Runner};
 use crate::pieces::Pieces;
 use crate::range::{Asked, Range};
+use crate::report::{Progress, Report};
 use crate::tally::Tally;
 use crate::wants::Wanting;
 

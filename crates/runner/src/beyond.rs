@@ -9,9 +9,10 @@ use scan::{Reading, Tables};
 
 use crate::batch::{Made, make, make_of, tables, write};
 use crate::current::early_hours;
-use crate::job::{Job, Report};
+use crate::job::Job;
 use crate::listed::Listed;
 use crate::range::Range;
+use crate::report::Report;
 use crate::wants::{Why, add};
 
 /// The first hour of all input and the last, where output may live beyond them.

@@ -17,8 +17,8 @@ use thiserror::Error;
 use crate::commit::{Outputs, SealedTo};
 use crate::files::read_arrow;
 use crate::job::Job;
+use crate::layout::STREAM_JOURNAL;
 use crate::snapshot::{Snapshot, read};
-use crate::stream::CHAIN;
 
 /// The rows of open hours stand among the state files as a table of this name and a dot, and their output.
 const OPEN: &str = "open";
@@ -63,7 +63,7 @@ impl Left {
     /// # Errors
     /// `Missing` where no run left state; `Locked` while one is at it; `Corrupt`.
     pub(crate) fn at(root: &Path) -> Result<Left> {
-        let (chain, place) = (root.join(CHAIN), root.display());
+        let (chain, place) = (root.join(STREAM_JOURNAL), root.display());
         let missing = |what: String| Err(SourceError::Missing(what).into());
         let corrupt = |what: String| Err(JournalError::Corrupt { path: chain.clone(), what }.into());
         let lock = Lock::shared(&chain)?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
@@ -17,10 +16,12 @@ use crate::foreign::superseded;
 use crate::gaps::to_seal;
 use crate::history::Position;
 use crate::hours::Hours;
-use crate::job::{Job, Report};
+use crate::job::Job;
+use crate::layout::{self, MANIFEST, partition};
 use crate::pieces::Pieces;
-use crate::sample::{Ids, MANIFEST, Manifest};
-use crate::seal::{Sealed, Sealing, partition};
+use crate::report::Report;
+use crate::sample::{Ids, Manifest};
+use crate::seal::{Sealed, Sealing};
 
 /// Output rows on their way to disk.
 pub(crate) struct Outputs {
@@ -90,13 +91,6 @@ pub(crate) struct Draft<'a> {
     pub epoch: Epoch,
     /// The sample, once it is drawn.
     pub chosen: Option<Arc<Chosen>>,
-}
-
-/// Unique to an attempt.
-#[expect(clippy::disallowed_methods, reason = "names must differ between runs, and results do not depend on them")]
-pub(crate) fn token() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    format!("{now:x}-{:x}", std::process::id())
 }
 
 impl Outputs {
@@ -247,7 +241,7 @@ impl Draft<'_> {
         }
         let partition = partition(place, hour);
         let staged = format!("{}/{}-open-{}.arrow", self.stage, self.name, partition.replace(['/', '='], "-"));
-        let path = format!("_rescan/open/{partition}/{}.arrow", self.name);
+        let path = layout::open(&partition, &self.name);
         let sum = write_arrow(&self.job.out.join(&staged), &output.schema, &rows, &self.syncs)?;
         let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
         let file = OpenFile { path: path.clone(), rows: count, bytes: sum.bytes, checksum: sum.checksum.clone() };
@@ -263,16 +257,9 @@ impl Draft<'_> {
             let staged = format!("{}/{}-{kind}-{input}.parquet", self.stage, self.name);
             let rows = rows.into_iter().map(Ok);
             let sum = write_aside(&self.job.out.join(&staged), &schema, rows, &self.syncs)?;
-            let path = format!("_rescan/{kind}/{input}-{}.parquet", self.name);
+            let path = layout::aside(kind, &input, &self.name);
             self.epoch.publish.push(Publish { staged, path, bytes: sum.bytes, checksum: sum.checksum });
         }
         Ok(())
-    }
-}
-
-/// Adds what an epoch counted to what was counted before it.
-pub(crate) fn add(sum: &mut BTreeMap<String, Ledger>, more: &BTreeMap<String, Ledger>) {
-    for (input, ledger) in more {
-        sum.entry(input.clone()).or_default().add(ledger);
     }
 }

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use crate::complete::{Lack, Rule};
 use crate::intact::Intact;
-use crate::job::{Job, Report};
+use crate::job::Job;
+use crate::layout::partition;
 use crate::listed::{Listed, MissingInput};
 use crate::made::Made;
 use crate::range::Range;
+use crate::report::Report;
 use crate::sample::Manifest;
-use crate::seal::partition;
 use crate::spans::Spans;
 use crate::wants::{Why, add};
 

@@ -2,31 +2,10 @@
 
 use connector::Hour;
 
-use crate::job::{Job, Report};
+use crate::job::Job;
 use crate::listed::Listed;
 use crate::range::Range;
-
-/// A `_SUCCESS` of the output, below its root, and the input hours that it is made of once they are there.
-#[derive(Clone, Debug)]
-pub struct Depends {
-    /// `dt=2016-11-07/hr=03/_SUCCESS`.
-    pub target: String,
-    /// Input hours.
-    pub on: Vec<Reached>,
-}
-
-/// Hours of one place of an input.
-#[derive(Clone, Debug)]
-pub struct Reached {
-    /// Where it is.
-    pub root: String,
-    /// The first hour.
-    pub from: Hour,
-    /// The hour after the last.
-    pub to: Hour,
-    /// Whether its writer seals hours.
-    pub seals: bool,
-}
+use crate::report::{Depends, Reached, Report};
 
 /// What the hours of a run depend on, without those that wait for input.
 pub(crate) fn depends(job: &Job, listed: &[Listed], range: Range, report: &Report) -> Vec<Depends> {

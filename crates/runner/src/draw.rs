@@ -11,11 +11,12 @@ use serde_json::Value;
 
 use crate::foreign::superseded;
 use crate::hour::{Attempt, Part};
-use crate::job::{Job, Report};
+use crate::job::Job;
+use crate::layout::{MANIFEST, SAMPLE_JOURNAL, partition, rejected};
 use crate::owner::Occupied;
 use crate::range::Range;
-use crate::sample::{MANIFEST, Manifest};
-use crate::seal::partition;
+use crate::report::Report;
+use crate::sample::Manifest;
 
 /// The journal of a sample, and what its epoch takes away.
 pub(crate) struct Draw {
@@ -30,7 +31,7 @@ impl Draw {
     /// # Errors
     /// As [`Journal::open`].
     pub(crate) fn open(job: &Job) -> Result<Draw> {
-        let journal = Journal::open(&job.out, Path::new("_rescan/journal/sample"), BTreeMap::new())?;
+        let journal = Journal::open(&job.out, Path::new(SAMPLE_JOURNAL), BTreeMap::new())?;
         Ok(Draw { attempt: Attempt::at(&journal), journal, former: Epoch::default() })
     }
 
@@ -50,7 +51,7 @@ impl Draw {
         self.former.unseal.extend(sealed.then(|| format!("{partition}/{SUCCESS}")));
         self.former.remove.extend(superseded(job, place, hour, None)?);
         for input in job.scan.inputs() {
-            let refused = format!("_rescan/rejected/{}/", input.name);
+            let refused = rejected(&input.name);
             self.former.remove.extend(superseded(job, &refused, hour, None)?);
         }
         Ok(())

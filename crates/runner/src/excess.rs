@@ -12,6 +12,8 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use connector::{SourceError, TOMBSTONE};
 use journal::Ledger;
 
+use crate::layout;
+
 /// A number of rows, or a share of those that were read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Most {
@@ -129,7 +131,8 @@ impl AsideLimits {
     pub(crate) fn warning(&self, of: Judged<'_>, cause: &str, out: &Path) -> Option<String> {
         let Judged { input, run: Ledger { read, late, .. }, ended, .. } = of;
         let many = LATE.exceeded(late, read, false) || ended && late > read / 2;
-        let what = || format!("{late} of {read} rows of {input} came late, and are in {}/_rescan/late", out.display());
+        let what =
+            || format!("{late} of {read} rows of {input} came late, and are in {}/{}", out.display(), layout::LATE);
         (self.late.is_none() && many).then(|| format!("{}: {cause}", what()))
     }
 }

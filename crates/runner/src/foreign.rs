@@ -10,10 +10,8 @@ use anyhow::{Context, Result, bail};
 use connector::{Hour, SUCCESS, SourceError, Success};
 use journal::{Epoch, Publish, checksum_of, create_dirs, look};
 
-use crate::commit::token;
 use crate::job::Job;
-use crate::seal::partition;
-use crate::stream::CHAIN;
+use crate::layout::{self, SAMPLE_JOURNAL, STREAM_JOURNAL, hour_journal, partition, token};
 
 /// How many files an error names.
 const NAMED: usize = 3;
@@ -110,7 +108,7 @@ pub(crate) fn superseded(job: &Job, place: &str, hour: Hour, published: Option<&
             continue;
         }
         let named = sealed.contains(&path) || journals.name(&job.out, Some(hour), &path);
-        if !named && !place.starts_with("_rescan/") {
+        if !named && !place.starts_with(layout::OWN) {
             let what = "came into an hour that is being written: move it away";
             bail!(SourceError::BadData(format!("{}/{path} {what}", job.out.display())));
         }
@@ -132,7 +130,7 @@ pub(crate) fn set_aside(job: &Job, place: &str, hour: Hour, publish: &Publish) -
     if !own || (there.bytes, &there.checksum) == (publish.bytes, &publish.checksum) {
         return Ok(());
     }
-    let dir = job.out.join("_rescan/damaged").join(&partition);
+    let dir = layout::damaged(&job.out, &partition);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // An hour without its file is not sealed: a run that is killed here leaves nothing that says otherwise.
     match fs::remove_file(job.out.join(&partition).join(SUCCESS)) {
@@ -190,8 +188,8 @@ struct Journals {
 
 impl Journals {
     fn name(&mut self, root: &Path, hour: Option<Hour>, path: &str) -> bool {
-        let of_hour = hour.map(|hour| format!("_rescan/journal/batch-{hour}"));
-        let chains = [CHAIN.to_owned(), "_rescan/journal/sample".to_owned()].into_iter().chain(of_hour);
+        let of_hour = hour.map(hour_journal);
+        let chains = [STREAM_JOURNAL.to_owned(), SAMPLE_JOURNAL.to_owned()].into_iter().chain(of_hour);
         chains.into_iter().any(|chain| {
             let named = self.named.entry(chain).or_insert_with_key(|chain| {
                 let newest = look(&root.join(chain), &BTreeMap::new()).ok().and_then(|facts| facts.newest);

@@ -12,15 +12,17 @@ use serde_json::Value;
 use tokio::task::block_in_place;
 
 use crate::aside::keep_refused;
-use crate::commit::{add, token};
 use crate::current::identity;
 use crate::foreign::{set_aside, superseded};
-use crate::job::{Job, Report};
+use crate::job::Job;
+use crate::layout::{hour_journal, partition, rejected, token};
 use crate::listed::{Listed, read_rows};
 use crate::pieces::Pieces;
 use crate::repeats::{once_each, repeats};
+use crate::report::Report;
+use crate::report::add;
 use crate::sample::Ids;
-use crate::seal::{Sealing, partition};
+use crate::seal::Sealing;
 use crate::side::SideInput;
 
 /// One try at an epoch.
@@ -76,7 +78,7 @@ pub(crate) async fn commit(
     rows: BTreeMap<String, Pieces>,
     refused: BTreeMap<String, Vec<RecordBatch>>,
 ) -> Result<Part> {
-    let chain = PathBuf::from(format!("_rescan/journal/batch-{hour}"));
+    let chain = PathBuf::from(hour_journal(hour));
     let mut journal = block_in_place(|| Journal::open(&job.out, &chain, BTreeMap::new()))?;
     let mut part = seal(job, listed, hour, rows, refused, None, &Attempt::at(&journal)).await?;
     part.report.epochs = 1;
@@ -103,8 +105,8 @@ pub(crate) async fn seal(
     let mut ledger = read_rows(listed, hour).await?;
     let repeats = repeats(job, listed, hour).await?;
     for (input, rows) in &refused {
-        let place = partition(&format!("_rescan/rejected/{input}/"), hour);
-        epoch.remove.extend(superseded(job, &format!("_rescan/rejected/{input}/"), hour, None)?);
+        let place = partition(&rejected(input), hour);
+        epoch.remove.extend(superseded(job, &rejected(input), hour, None)?);
         let count = keep_refused(&job.out, &place, stage, rows, &mut epoch, syncs)?;
         if count > 0 {
             ledger.entry(input.clone()).or_default().reclass(count, |ledger| &mut ledger.rejected);

@@ -15,14 +15,9 @@ use connector::{Hour, SUCCESS, SealedFile, SourceError, Success};
 use journal::{Epoch, checksum_of, create_dirs, look};
 use serde::{Deserialize, Serialize};
 
-use crate::commit::{SealedTo, token};
+use crate::commit::SealedTo;
 use crate::gaps::to_seal;
-use crate::seal::partition;
-use crate::stream::CHAIN;
-
-/// Below the output's root.
-const SEEN: &str = "_rescan/checked.json";
-const JOURNALS: &str = "_rescan/journal";
+use crate::layout::{CHECKED, JOURNALS, OWN, STREAM_JOURNAL, hour_of_journal, partition, token};
 
 /// How many damaged hours an error names.
 const NAMED: usize = 3;
@@ -56,7 +51,7 @@ impl<'a> Intact<'a> {
     /// Of an output's root; `by_hash` to read every file.
     pub fn of(root: &'a Path, by_hash: bool) -> Intact<'a> {
         // What cannot be read is found out again.
-        let text = fs::read(root.join(SEEN)).unwrap_or_default();
+        let text = fs::read(root.join(CHECKED)).unwrap_or_default();
         Intact { root, by_hash, seen: serde_json::from_slice(&text).unwrap_or_default(), new: false }
     }
 
@@ -168,7 +163,7 @@ impl<'a> Intact<'a> {
     /// Those of the disk.
     pub fn gone(&mut self) -> Result<BTreeMap<Hour, String>> {
         let mut gone = BTreeMap::new();
-        if let Some(epoch) = published(&self.root.join(CHAIN))? {
+        if let Some(epoch) = published(&self.root.join(STREAM_JOURNAL))? {
             for (output, end) in SealedTo::read(&epoch)?.ends() {
                 // Several outputs have a directory each.
                 let place = if self.root.join(output).is_dir() { format!("{output}/") } else { String::new() };
@@ -191,7 +186,7 @@ impl<'a> Intact<'a> {
         let journals = self.root.join(JOURNALS);
         let mut unsealed = Vec::new();
         for name in names(&journals)? {
-            let hour = name.strip_prefix("batch-").and_then(|hour| hour.parse::<Hour>().ok());
+            let hour = hour_of_journal(&name);
             let there = |hour: Hour| self.root.join(hour.path()).join(SUCCESS).is_file();
             if hour.is_some_and(there) || hour.is_none() && name != "sample" {
                 continue;
@@ -239,9 +234,9 @@ impl<'a> Intact<'a> {
         if !self.new {
             return Ok(());
         }
-        let path = self.root.join(SEEN);
+        let path = self.root.join(CHECKED);
         let made = path.with_file_name(format!("checked-{}.json.tmp", token()));
-        let written = create_dirs(&self.root.join("_rescan"))
+        let written = create_dirs(&self.root.join(OWN))
             .and_then(|()| fs::write(&made, serde_json::to_vec(&self.seen)?))
             .and_then(|()| fs::rename(&made, &path));
         written.with_context(|| format!("write {}", path.display()))

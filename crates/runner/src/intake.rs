@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{AsArray, RecordBatch};
@@ -21,6 +21,7 @@ use crate::idle::{self, Idle, LONG};
 use crate::job::Job;
 use crate::lateness::Lateness;
 use crate::side::SideInput;
+use crate::wall_clock::now_us;
 
 /// How long to wait where no source partition has anything.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
@@ -506,13 +507,4 @@ fn ordered(feeds: &[Feed], history: History, last: Option<&Epoch>, floor: Option
     let from = last.map(SealedTo::read).transpose()?.and_then(|notes| notes.given);
     let floor = from.as_ref().map_or(floor, |from| from.floor);
     Ok(Ordered::new(feeds.iter().map(|feed| feed.input.clone()).collect(), history, floor, from))
-}
-
-/// The wall clock, microseconds.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "when a row arrived, where its source does not say, and a side input: recorded, not judged by"
-)]
-pub(crate) fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

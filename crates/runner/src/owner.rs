@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::job::Job;
+use crate::layout::{OWN, OWNER};
 
 /// Below the output's root.
-const OWNER: &str = "_rescan/owner.json";
 
 /// What is at an output is not what a run would write there (exit 78). Nothing was written.
 #[derive(Debug, Error)]
@@ -95,7 +95,7 @@ impl Owner {
     pub(crate) fn claim(&self, out: &Path) -> Result<()> {
         if !self.check(out)? {
             let path = out.join(OWNER);
-            let made = create_dirs(&out.join("_rescan"));
+            let made = create_dirs(&out.join(OWN));
             made.and_then(|()| create_exclusive(&path, format!("{:#}\n", serde_json::json!(self)).as_bytes()))
                 .map_err(|source| JournalError::Io { path, source })?;
             self.check(out)?;

@@ -14,11 +14,11 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use journal::look;
 
 use crate::intact::Intact;
+use crate::layout::{JOURNALS, STREAM_JOURNAL};
 use crate::reconcile_columns::Columns;
 use crate::reconcile_merge::Merge;
 use crate::reconcile_report::{Difference, Summary};
 use crate::reconcile_rows::{Cursor, Encoder};
-use crate::stream::CHAIN;
 
 /// What is compared, and how strictly.
 #[derive(Clone, Debug)]
@@ -105,10 +105,10 @@ fn context(memory_bytes: usize) -> Result<SessionContext> {
 /// Up to where an output is whole, microseconds: a stream up to its watermark, but for the hours that it holds rows of;
 /// a batch output to its end. `None` where nothing says it.
 fn whole_until(root: &Path) -> Result<(Option<i64>, BTreeSet<Hour>)> {
-    if root.join("_rescan/journal").exists() && !root.join(CHAIN).exists() {
+    if root.join(JOURNALS).exists() && !root.join(STREAM_JOURNAL).exists() {
         return Ok((Some(i64::MAX), BTreeSet::new()));
     }
-    let newest = look(&root.join(CHAIN), &BTreeMap::new())?.newest;
+    let newest = look(&root.join(STREAM_JOURNAL), &BTreeMap::new())?.newest;
     let Some(Ok(epoch)) = newest else { return Ok((None, BTreeSet::new())) };
     let open = epoch.open.iter().filter(|(_, files)| !files.is_empty()).map(|(partition, _)| partition);
     Ok((epoch.watermark, open.filter_map(|partition| Hour::from_path(partition)).collect()))
@@ -148,7 +148,7 @@ impl<'a> Side<'a> {
         };
         let local = self.root.local_path();
         let has = |path: &str| local.as_ref().is_some_and(|local| local.join(path).exists());
-        let (name, root, owned, streamed) = (self.name, self.root, has("_rescan/journal"), has(CHAIN));
+        let (name, root, owned, streamed) = (self.name, self.root, has(JOURNALS), has(STREAM_JOURNAL));
         if let Some(local) = local.as_ref().filter(|_| streamed) {
             // An hour without any file is compared as one without rows.
             let gone = Intact::of(local, false).gone()?.into_iter().find(|(hour, _)| self.hours.contains_key(hour));

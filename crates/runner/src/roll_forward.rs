@@ -9,9 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use journal::{Journal, JournalError, is_unfinished};
 
-/// The journals of an output, and how those of the hours of batch runs are called there.
-const JOURNALS: &str = "_rescan/journal";
-const OF_HOUR: &str = "batch-";
+use crate::layout::{JOURNALS, hour_of_journal};
 
 /// Publishes what batch runs have decided at an output; an output that is not there has nothing.
 ///
@@ -25,7 +23,7 @@ pub fn roll_forward(out: &Path) -> Result<()> {
     };
     for entry in entries {
         let name = entry.with_context(|| format!("list {}", journals.display()))?.file_name();
-        if !name.to_string_lossy().starts_with(OF_HOUR) || !is_unfinished(&journals.join(&name))? {
+        if hour_of_journal(&name.to_string_lossy()).is_none() || !is_unfinished(&journals.join(&name))? {
             continue;
         }
         match Journal::open(out, &Path::new(JOURNALS).join(&name), BTreeMap::new()) {

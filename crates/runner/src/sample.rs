@@ -12,11 +12,12 @@ use futures::TryStreamExt;
 use journal::JournalError;
 use quota::{Achieved, Relaxed};
 use scan::{Chosen, Part};
+
+use crate::layout::MANIFEST;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
 /// Below the output's root.
-pub(crate) const MANIFEST: &str = "_rescan/sample.json";
 
 /// How a sample came about and what is in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

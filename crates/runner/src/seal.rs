@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
-use connector::{Hour, SUCCESS, SealedFile, Success};
+use connector::{SUCCESS, SealedFile, Success};
 use journal::{Marker, Publish, Sum, Syncs};
 use scan::{Chosen, Output};
 use serde_json::Value;
@@ -96,9 +96,4 @@ impl Sealing<'_> {
         let rows = std::iter::once(Ok(first)).chain(rows);
         write_parquet(&self.root.join(&self.staged), &schema, &self.output.key, rows, &self.syncs).map(Some)
     }
-}
-
-/// The path of an hour of an output.
-pub(crate) fn partition(place: &str, hour: Hour) -> String {
-    format!("{place}{}", hour.path())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -13,9 +13,9 @@ use datafusion::catalog::TableProvider;
 use journal::{SideFacts, Syncs};
 use scan::{Side, VALID_FROM};
 
-use crate::commit::token;
 use crate::files::write_parquet;
-use crate::intake::now_us;
+use crate::layout::{self, token};
+use crate::wall_clock::now_us;
 
 /// A side input of a run, with the copy of it that serves.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ pub struct Loaded {
 /// As [`Whole::read`].
 pub async fn load_side(name: &str, place: &Whole, out: &Path, recorded: Option<&SideFacts>) -> Result<Loaded> {
     if let Some(facts) = recorded
-        && let Some(kept) = Some(copy(out, name, &facts.version)).filter(|kept| kept.is_file())
+        && let Some(kept) = Some(layout::side(out, name, &facts.version)).filter(|kept| kept.is_file())
     {
         let rows = Whole::new(&kept.to_string_lossy(), &BTreeMap::new()).read(None, VALID_FROM).await?;
         return Ok(Loaded { rows, loaded_at: facts.loaded_at, kept_as: Some(facts.version.clone()) });
@@ -142,7 +142,7 @@ impl SideInput {
 }
 
 fn keep(side: &Side, out: &Path) -> Result<()> {
-    let path = copy(out, side.name(), side.version());
+    let path = layout::side(out, side.name(), side.version());
     if path.exists() {
         return Ok(());
     }
@@ -151,10 +151,6 @@ fn keep(side: &Side, out: &Path) -> Result<()> {
     write_parquet(&made, &side.rows().schema(), side.keys(), [Ok(side.rows().clone())], &syncs)?;
     syncs.wait()?;
     fs::rename(&made, &path).with_context(|| format!("write {}", path.display()))
-}
-
-fn copy(out: &Path, name: &str, version: &str) -> PathBuf {
-    out.join(format!("_rescan/side/{name}-{version}.parquet"))
 }
 
 #[cfg(test)]

@@ -14,18 +14,17 @@ use scan::{Batch, CELLS, Chosen, Merged, State};
 
 use crate::advance::{account, advance, take};
 use crate::carried::{begin, look, still_open};
-use crate::commit::{Draft, Outputs, SealedTo, add, token};
+use crate::commit::{Draft, Outputs, SealedTo};
 use crate::excess::Judged;
 use crate::foreign::OwnFiles;
 use crate::history::History;
 use crate::intact::{Intact, published};
 use crate::intake::{Feed, Gathered, Intake, PAUSE, Read};
-use crate::job::{Job, Progress, Report};
+use crate::job::Job;
+use crate::layout::{STREAM_JOURNAL, token};
 use crate::owner::{Owner, Runner};
+use crate::report::{Progress, Report, add};
 use crate::snapshot::Snapshot;
-
-/// The journal of streams, below the output's root.
-pub(crate) const CHAIN: &str = "_rescan/journal/stream";
 
 /// How a stream is cut.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +50,7 @@ pub struct Cut {
 /// that keeps an epoch from being committed; what was committed before stands.
 pub async fn stream(job: &Job, feeds: Vec<Feed>, cut: Cut, progress: impl FnMut(&Progress)) -> Result<Report> {
     refuse_others(job)?.remember()?;
-    let journal = Journal::open(&job.out, Path::new(CHAIN), job.config.clone())?;
+    let journal = Journal::open(&job.out, Path::new(STREAM_JOURNAL), job.config.clone())?;
     let last = journal.last().cloned();
     job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
     let mut state = job.scan.empty();
@@ -104,7 +103,7 @@ fn refuse_others(job: &Job) -> Result<Intact<'_>> {
     let mut intact = Intact::of(&job.out, false);
     if owned {
         // Damage to the journal is found when it is opened, and what a killed run has decided is not yet there.
-        let newest = published(&job.out.join(CHAIN))?;
+        let newest = published(&job.out.join(STREAM_JOURNAL))?;
         let sealed = newest.as_ref().map(SealedTo::read).transpose()?.unwrap_or_default();
         let place = |output: &scan::Output| (job.place(output), sealed.end(&output.name));
         intact.refuse_damaged(job.scan.outputs().iter().map(place))?;

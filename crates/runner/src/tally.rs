@@ -9,10 +9,10 @@ use journal::Ledger;
 use tokio::sync::Mutex;
 
 use crate::aside::refused;
-use crate::commit::add;
 use crate::excess::{AsideLimits, Judged, Reasons};
 use crate::hours::Hours;
 use crate::listed::{Listed, read_rows};
+use crate::report::add;
 
 /// The account of a batch run's rejected rows.
 pub(crate) struct Tally {

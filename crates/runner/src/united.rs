@@ -14,8 +14,8 @@ use journal::{Epoch, Journal, StateFile, Sum};
 use crate::carried::{Left, alone};
 use crate::files::copy;
 use crate::foreign::OwnFiles;
+use crate::layout::STREAM_JOURNAL;
 use crate::owner::Owner;
-use crate::stream::CHAIN;
 
 /// What a union of states holds.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -51,7 +51,7 @@ pub fn unite_states(places: &[PathBuf], out: &Path) -> Result<United> {
     let owned = Owner::of_states().check(out)?;
     OwnFiles::without_hours(out, owned).refuse_foreign()?;
     Owner::of_states().claim(out)?;
-    let mut journal = Journal::open(out, Path::new(CHAIN), config.clone())?;
+    let mut journal = Journal::open(out, Path::new(STREAM_JOURNAL), config.clone())?;
     let named = |file: &StateFile| format!("{}/{}-{}.arrow", journal.state(), file.table, file.checksum);
     let state: Vec<StateFile> =
         files.values().map(|(_, file)| StateFile { path: named(file), ..(*file).clone() }).collect();
