@@ -12,8 +12,10 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::TimestampMicrosecondType;
 use connector::{Hour, SourceError};
+use journal::Epoch;
 use serde::{Deserialize, Serialize};
 
+use crate::commit::SealedTo;
 use crate::shelves::{Shelves, Taken, bytes_of};
 
 /// Rows that go to f as they are read are of so many hours at most, for state is kept of all of them.
@@ -71,7 +73,7 @@ pub(crate) struct Ordered {
 
 impl Ordered {
     /// For inputs of these names, in this order.
-    pub(crate) fn new(names: Vec<String>, history: History, floor: Option<i64>, from: Option<Position>) -> Ordered {
+    fn new(names: Vec<String>, history: History, floor: Option<i64>, from: Option<Position>) -> Ordered {
         let of = |name: &String| from.as_ref().and_then(|from| from.inputs.get(name)).copied().unwrap_or_default();
         let taken = names.iter().map(of).map(|of| Taken { hour: of.hour, rows: of.of_hour });
         let early: Vec<u64> = names.iter().map(|name| of(name).early).collect();
@@ -89,6 +91,18 @@ impl Ordered {
             from,
             names,
         }
+    }
+
+    /// The same from where an epoch had come, if there is one.
+    pub(crate) fn after(
+        last: Option<&Epoch>,
+        names: Vec<String>,
+        history: History,
+        floor: Option<i64>,
+    ) -> Result<Ordered> {
+        let from = last.map(SealedTo::read).transpose()?.and_then(|notes| notes.given);
+        let floor = from.as_ref().map_or(floor, |from| from.floor);
+        Ok(Ordered::new(names, history, floor, from))
     }
 
     /// Whether an earlier run has accounted for the rows that f never sees.

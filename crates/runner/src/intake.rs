@@ -3,67 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
-use connector::{Chunk, FileMark, Offset, Poll, Source, SourceError};
+use arrow::array::RecordBatch;
+use connector::{Chunk, Offset, Poll};
 use journal::{Epoch, Ledger, SideFacts, SourceFacts};
-use scan::{Door, Passed};
+use scan::Passed;
 
 use crate::aside;
-use crate::commit::SealedTo;
 use crate::excess::Reasons;
 use crate::gate::{Clock, TimePolicy, watermark};
 use crate::history::{History, Ordered, Position, changed};
-use crate::idle::{self, Idle, LONG};
+use crate::idle::{self, LONG};
 use crate::job::Job;
+use crate::lane::{Feed, Lane, resumed, same_rows};
 use crate::lateness::Lateness;
 use crate::side::SideInput;
 use crate::wall_clock::now_us;
-
-/// How long to wait where no source partition has anything.
-pub(crate) const PAUSE: Duration = Duration::from_millis(20);
-
-/// An input of a stream.
-pub struct Feed {
-    /// As in `batch.NAME`.
-    pub input: String,
-    /// Its event time column, after the door.
-    pub time: String,
-    /// Where its rows come from.
-    pub source: Box<dyn Source>,
-    /// `--where` and `--select`.
-    pub door: Option<Door>,
-    /// When the others do not wait for one of its partitions.
-    pub idle: Idle,
-}
-
-/// One source partition.
-struct Lane {
-    feed: usize,
-    partition: usize,
-    name: String,
-    clock: Clock,
-    offset: Option<Offset>,
-    /// Where an earlier run over the same files had read all of it.
-    end: Option<Offset>,
-    watermark_before: Option<i64>,
-    /// Since when it has had nothing to give.
-    waiting: Option<Instant>,
-    lateness: Lateness,
-    /// Whether that was said.
-    said: bool,
-}
-
-impl Lane {
-    fn new(feed: usize, partition: usize, name: String, clock: Clock, delay: i64) -> Lane {
-        let watermark_before = clock.watermark(delay);
-        let (offset, end, waiting, said, lateness) = (None, None, None, false, Lateness::default());
-        Lane { feed, partition, name, clock, offset, end, watermark_before, waiting, said, lateness }
-    }
-}
 
 /// Rows between two steps.
 #[derive(Default)]
@@ -117,10 +74,9 @@ impl Intake {
     ) -> Result<Intake> {
         let (policy, sides) = (job.time, job.sides.clone());
         let ended = last.is_some_and(|last| last.watermark == Some(i64::MAX));
-        let ordered = match history.filter(|_| !ended) {
-            Some(history) => Some(ordered(&feeds, history, last, floor)?),
-            None => None,
-        };
+        let names = || feeds.iter().map(|feed| feed.input.clone()).collect();
+        let ordered = history.filter(|_| !ended).map(|history| Ordered::after(last, names(), history, floor));
+        let ordered = ordered.transpose()?;
         // A source partition that the journal does not know may hold rows of hours that are sealed.
         let watermark = last.map_or(floor, |last| last.watermark);
         let mut lanes = Vec::new();
@@ -176,14 +132,8 @@ impl Intake {
     pub(crate) async fn grown(&mut self) -> Result<Option<String>> {
         for lane in &self.lanes {
             let Feed { input, source, .. } = &mut self.feeds[lane.feed];
-            loop {
-                match source.read(lane.partition, 1).await? {
-                    Poll::Finished => break,
-                    Poll::Waiting => tokio::time::sleep(PAUSE).await,
-                    Poll::Chunk(chunk) => {
-                        return Ok(Some(format!("{input}/{} goes on with {}", lane.name, first(&chunk)?)));
-                    }
-                }
+            if let Some(row) = lane.grown(source.as_mut()).await? {
+                return Ok(Some(format!("{input}/{} goes on with {row}", lane.name)));
             }
         }
         Ok(None)
@@ -259,7 +209,7 @@ impl Intake {
         if ordered.reading {
             ordered.all_read()?;
             for lane in &self.lanes {
-                let now = place(&self.feeds, lane).unwrap_or_default();
+                let now = lane.place(self.feeds[lane.feed].source.as_ref()).unwrap_or_default();
                 let same = lane.end.as_ref().is_none_or(|end| end.is_same_rows(&now));
                 ensure!(same, changed(&format!("{}/{}", self.feeds[lane.feed].input, lane.name)));
             }
@@ -291,11 +241,12 @@ impl Intake {
 
     /// Says once of a partition that is silent for long that it alone holds the watermark.
     fn say_held(&mut self, at: usize, since: Instant) {
-        let delay = self.policy.watermark_delay;
         let lane = &self.lanes[at];
-        let own = lane.clock.watermark(delay);
-        let ahead = |lane: &Lane| !lane.clock.finished && lane.clock.watermark(delay) > own;
-        if lane.said || lane.clock.idle || since.elapsed() < LONG || !self.lanes.iter().any(ahead) {
+        if lane.said
+            || lane.clock.idle
+            || since.elapsed() < LONG
+            || !lane.holds(&self.lanes, self.policy.watermark_delay)
+        {
             return;
         }
         let input = &self.feeds[lane.feed].input;
@@ -438,73 +389,11 @@ impl Intake {
 
     /// What an epoch records of each source partition; the next epoch's begins here.
     pub(crate) fn facts(&mut self) -> Result<BTreeMap<String, SourceFacts>> {
-        let delay = self.policy.watermark_delay;
-        let mut facts = BTreeMap::new();
-        for lane in &mut self.lanes {
-            let watermark = lane.clock.watermark(delay);
-            let watermark_before = std::mem::replace(&mut lane.watermark_before, watermark);
-            let offset = serde_json::to_value(place(&self.feeds, lane).unwrap_or_default())?;
-            let (idle, finished) = (lane.clock.idle, lane.clock.finished);
-            let own = lane.clock.own(delay);
-            let own = (own < watermark).then(|| own.unwrap_or(i64::MIN));
-            let name = format!("{}/{}", self.feeds[lane.feed].input, lane.name);
-            facts.insert(name, SourceFacts { offset, watermark_before, watermark, own, idle, finished });
-        }
-        Ok(facts)
+        let Self { feeds, lanes, policy, .. } = self;
+        let facts = |lane: &mut Lane| {
+            let Feed { input, source, .. } = &feeds[lane.feed];
+            Ok((format!("{input}/{}", lane.name), lane.facts(source.as_ref(), policy.watermark_delay)?))
+        };
+        lanes.iter_mut().map(facts).collect()
     }
-}
-
-/// Where a source partition goes on.
-fn place(feeds: &[Feed], lane: &Lane) -> Option<Offset> {
-    feeds[lane.feed].source.place(lane.partition).or_else(|| lane.offset.clone())
-}
-
-/// The clock of a source partition after an epoch.
-fn resumed(facts: &SourceFacts) -> Clock {
-    let clock = Clock::resumed(facts.watermark, facts.idle, facts.finished);
-    match facts.own {
-        Some(own) => clock.overslept(Some(own).filter(|own| *own > i64::MIN)),
-        None => clock,
-    }
-}
-
-/// That files which have one place in the journal, as an earlier version wrote it, hold the rows that were read: it says
-/// of none before that place how far it was read.
-fn same_rows(input: &str, source: &dyn Source, offsets: &BTreeMap<String, Offset>, last: &Epoch) -> Result<()> {
-    for (partition, name) in source.partitions().iter().enumerate() {
-        let is_old = offsets.get(name).is_some_and(|offset| !offset.file.is_empty() && offset.files.is_empty());
-        let Some(place) = source.place(partition).filter(|_| is_old) else { continue };
-        let held: u64 = place.files.values().map(FileMark::rows).sum();
-        let read = last.ledger.get(input).map_or(0, |ledger| ledger.read);
-        ensure!(
-            held == read,
-            SourceError::BadData(format!(
-                "{read} rows were read of {input}/{name}, and its files up to that place hold {held}: some changed, or \
-                 came too late to be read, which this journal of an earlier version cannot tell: start anew with \
-                 another --out"
-            ))
-        );
-    }
-    Ok(())
-}
-
-/// Where the first row of a chunk stands.
-fn first(chunk: &Chunk) -> Result<String> {
-    let mut at = chunk.rejected.first().map(|row| (row.offset, row.topic.clone()));
-    if chunk.rows.num_rows() > 0 {
-        let offsets = chunk.rows.column_by_name("_offset").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let topics = chunk.rows.column_by_name("_topic").and_then(|column| column.as_string_view_opt());
-        let (offsets, topics) = offsets.zip(topics).context("rows that do not say where they come from")?;
-        let row = (offsets.value(0), topics.value(0).to_owned());
-        at = at.map_or(Some(row.clone()), |at| Some(at.min(row)));
-    }
-    let (offset, topic) = at.unwrap_or_default();
-    Ok(format!("row {offset} of {topic}"))
-}
-
-/// The rows of a bounded run over files, from its beginning or from where `last` had come.
-fn ordered(feeds: &[Feed], history: History, last: Option<&Epoch>, floor: Option<i64>) -> Result<Ordered> {
-    let from = last.map(SealedTo::read).transpose()?.and_then(|notes| notes.given);
-    let floor = from.as_ref().map_or(floor, |from| from.floor);
-    Ok(Ordered::new(feeds.iter().map(|feed| feed.input.clone()).collect(), history, floor, from))
 }
