@@ -3,46 +3,15 @@
 #[macro_use]
 mod print;
 
-mod aggregate;
 mod allocator;
-mod attribute;
-mod config;
+mod commands;
 mod culprit;
-mod distribution;
-mod dry_run;
 mod exit;
-mod explain_play;
-mod flags;
-mod generate;
-mod history;
-mod ingest;
-mod inspect;
-mod join;
-mod last_epoch;
 mod launch;
-mod made_up;
-mod make_deps;
-mod merge;
-mod merging;
-mod open;
 mod plan;
-mod policies;
-mod reconcile;
-mod regions;
-mod report_file;
-mod run;
-mod sample_report;
 mod scripts;
 mod settings;
 mod show;
-mod side;
-mod signal;
-mod sql;
-mod states;
-mod stratify;
-mod table;
-mod topics;
-mod tuples;
 mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,17 +42,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Ingest(ingest::Ingest),
-    Join(join::Join),
-    Aggregate(aggregate::Aggregate),
-    Attribute(attribute::Attribute),
-    Stratify(stratify::Stratify),
-    Merge(merge::Merge),
-    Run(run::Run),
-    Reconcile(reconcile::Reconcile),
-    Inspect(inspect::Inspect),
-    Sql(sql::Sql),
-    Generate(made_up::MakeUp),
+    Ingest(commands::ingest::Ingest),
+    Join(commands::join::Join),
+    Aggregate(commands::aggregate::Aggregate),
+    Attribute(commands::attribute::Attribute),
+    Stratify(commands::stratify::Stratify),
+    Merge(commands::merge::Merge),
+    Run(commands::run::Run),
+    Reconcile(commands::reconcile::Reconcile),
+    Inspect(commands::inspect::Inspect),
+    Sql(commands::sql::Sql),
+    Generate(commands::generate::made_up::MakeUp),
     /// Prints completions for a shell
     Completions {
         /// Which shell

@@ -8,9 +8,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use report::count;
 
-use crate::generate::Generate;
+use crate::commands::generate::Generate;
 use crate::settings::KafkaFlags;
-use crate::table::Table;
+use crate::show::table::Table;
 
 /// Made-up but realistic impressions and plays, and the truth about them
 #[derive(Args, Debug)]

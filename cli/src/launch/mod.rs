@@ -1,4 +1,10 @@
-//! From a planned command to a run: binds the script to its inputs, chooses the runner by the sources, reports.
+//! How does a plan run? It is bound to its inputs, one of the two runners is chosen by the sources, and the run is
+//! reported.
+
+pub mod config;
+pub mod dry_run;
+pub mod make_deps;
+pub mod signal;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,19 +13,18 @@ use anyhow::Result;
 use runner::{Cut, History, Job, Manifest, Report, SideInput, batch, roll_forward, stream};
 use scan::Scan;
 
-use crate::config::config;
 use crate::culprit;
-use crate::dry_run::would_run;
 use crate::exit::Usage;
-use crate::flags::RunFlags;
-use crate::history::Lateness;
-use crate::make_deps;
-use crate::open::{Opened, open};
+use crate::launch::config::config;
+use crate::launch::dry_run::would_run;
+use crate::launch::signal::{STOPPED, stop_on_signal};
 use crate::plan::Plan;
-use crate::sample_report;
+use crate::plan::flags::RunFlags;
+use crate::plan::history::Lateness;
+use crate::plan::open::{Opened, open};
+use crate::plan::side::load_sides;
+use crate::show::sample_report;
 use crate::show::{Show, report};
-use crate::side::load_sides;
-use crate::signal::{STOPPED, stop_on_signal};
 use crate::words::{absolute, location};
 
 /// Runs a plan to its end.

@@ -1,4 +1,14 @@
-//! What a command line means, before anything is opened.
+//! What does a command line mean? Its flags, the inputs that they open, and what those have.
+
+pub mod distribution;
+pub mod flags;
+pub mod history;
+pub mod last_epoch;
+pub mod open;
+pub mod policies;
+pub mod regions;
+pub mod report_file;
+pub mod side;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,10 +19,10 @@ use runner::{Asked, Merged};
 use scan::{Binding, Literal, Sampling, Script};
 
 use crate::culprit::Read;
-use crate::flags::RunFlags;
-use crate::policies::Policies;
-use crate::regions::Region;
-use crate::report_file::ReportFile;
+use crate::plan::flags::RunFlags;
+use crate::plan::policies::Policies;
+use crate::plan::regions::Region;
+use crate::plan::report_file::ReportFile;
 use crate::scripts::script;
 use crate::words::absolute;
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use runner::{Made, SideInput};
 
-use crate::history::{DELAY, Lateness};
-use crate::open::Opened;
 use crate::plan::Plan;
+use crate::plan::history::{DELAY, Lateness};
+use crate::plan::open::Opened;
 use crate::words::typed;
 
 /// Another value of any of these gives other results.

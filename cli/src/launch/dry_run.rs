@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use runner::{Impact, Job, goes_on, impact};
 
-use crate::last_epoch::last_epoch;
-use crate::open::Opened;
 use crate::plan::Plan;
+use crate::plan::last_epoch::last_epoch;
+use crate::plan::open::Opened;
 use crate::show::incomplete;
 
 /// Says which hours a batch run would write, or where a stream would go on; writes nothing.

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::exit::Usage;
-use crate::policies::Policies;
-use crate::report_file::ReportFile;
+use crate::plan::policies::Policies;
+use crate::plan::report_file::ReportFile;
 use crate::words::{columns, pair};
 
 /// Rows to train on.

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use scan::Literal;
 
-use crate::flags::RunFlags;
 use crate::plan::Plan;
+use crate::plan::flags::RunFlags;
 use crate::words::microseconds;
 
 /// The defaults of `--id`, `--time` and `--dedup`.

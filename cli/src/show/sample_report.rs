@@ -5,8 +5,8 @@ use quota::{Line, RuleAchieved};
 use report::{Page, SampledRule, SampledStratum, count, sample_page};
 use runner::Manifest;
 
-use crate::report_file::ReportFile;
-use crate::table::Table;
+use crate::plan::report_file::ReportFile;
+use crate::show::table::Table;
 
 /// How far a sample is what its rules asked for; then what gave way.
 pub fn lines(sample: &Manifest) -> String {

@@ -1,5 +1,8 @@
 //! `rescan merge`: what several regions have, as one.
 
+pub mod merging;
+pub mod states;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -8,16 +11,15 @@ use clap::Args;
 use runner::{Made, Merged};
 use scan::Literal;
 
+use crate::commands::ingest::{DEDUP, ID, TIME};
+use crate::commands::join::Kind;
+use crate::commands::merge::states::unite;
 use crate::exit::Usage;
-use crate::flags::RunFlags;
-use crate::ingest::{DEDUP, ID, TIME};
-use crate::join::Kind;
 use crate::launch::launch;
-use crate::merging;
 use crate::plan::Plan;
-use crate::regions::{self, Region};
+use crate::plan::flags::RunFlags;
+use crate::plan::regions::{self, Region};
 use crate::scripts::script;
-use crate::states::unite;
 use crate::words::microseconds;
 
 /// The archives or the outputs of several regions as one: every event once, whichever of them have it

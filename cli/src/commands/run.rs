@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use scan::Script;
 
-use crate::flags::RunFlags;
 use crate::plan::Plan;
+use crate::plan::flags::RunFlags;
 use crate::words::{literal, pair};
 
 /// A SQL script of your own as f, with the same runners and guarantees

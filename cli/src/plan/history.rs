@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use runner::{History, STREAM_JOURNAL};
 
-use crate::open::Opened;
 use crate::plan::Plan;
+use crate::plan::open::Opened;
 
 /// What says in a run's configuration whether rows may be late.
 pub const DELAY: &str = "--watermark-delay";

@@ -15,8 +15,8 @@ use report::{Estimator, Logged, PolicyEstimates, policy_page};
 use scan::{Door, Passed};
 use serde_json::json;
 
-use crate::distribution::Sums;
-use crate::report_file::ReportFile;
+use crate::plan::distribution::Sums;
+use crate::plan::report_file::ReportFile;
 
 /// Target policies, and where what is said of them goes.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use runner::{SideInput, load_side};
 use scan::{Side, VALID_FROM};
 
 use crate::exit::Usage;
-use crate::last_epoch::last_epoch;
-use crate::open::Opened;
 use crate::plan::Plan;
+use crate::plan::last_epoch::last_epoch;
+use crate::plan::open::Opened;
 use crate::words::{columns, location};
 
 /// Loads the side inputs of a plan, and adds their columns to those of the inputs.

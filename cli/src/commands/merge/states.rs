@@ -8,7 +8,7 @@ use report::count;
 use runner::unite_states;
 
 use crate::exit::Usage;
-use crate::flags::RunFlags;
+use crate::plan::flags::RunFlags;
 use crate::words::directory;
 
 /// Unites the states in `places` into `--out`, and says what they hold.

@@ -15,11 +15,11 @@ use runner::{Feed, once};
 use scan::{Literal, Model, Scan};
 use serde_json::{Value, json};
 
-use crate::open::{Opened, open};
 use crate::plan::Plan;
+use crate::plan::open::{Opened, open};
 use crate::print::in_line;
+use crate::show::table::Table;
 use crate::show::time;
-use crate::table::Table;
 
 const ROWS: usize = 50_000;
 

@@ -9,9 +9,9 @@ use runner::{Made, Merged};
 use scan::{Held, Literal};
 
 use crate::exit::Usage;
-use crate::flags::RunFlags;
 use crate::plan::Plan;
-use crate::regions::{Bounds, Region};
+use crate::plan::flags::RunFlags;
+use crate::plan::regions::{Bounds, Region};
 use crate::scripts::script;
 
 /// Of which f the regions are outputs; none where they are archives.

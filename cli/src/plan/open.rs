@@ -14,9 +14,9 @@ use runner::{Feed, Merged, Place};
 use scan::Door;
 
 use crate::exit::Usage;
-use crate::flags::Format;
 use crate::plan::Plan;
-use crate::regions::{self, Region};
+use crate::plan::flags::Format;
+use crate::plan::regions::{self, Region};
 use crate::words::location;
 
 /// The inputs of a run, all for one runner.

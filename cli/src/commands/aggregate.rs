@@ -7,8 +7,8 @@ use clap::Args;
 use scan::Literal;
 
 use crate::exit::Usage;
-use crate::flags::RunFlags;
 use crate::plan::Plan;
+use crate::plan::flags::RunFlags;
 use crate::words::{columns, microseconds};
 
 /// Distinct requests that showed and played each group in each epoch, and their ratio

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use scan::Literal;
 
-use crate::flags::RunFlags;
 use crate::plan::Plan;
+use crate::plan::flags::RunFlags;
 use crate::words::{columns, microseconds};
 
 /// Plays with the impressions they came from

@@ -1,5 +1,8 @@
 //! `rescan generate`: made-up impressions and plays, with what was injected into them.
 
+pub mod made_up;
+pub mod topics;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +12,8 @@ use clap::{Args, ValueEnum};
 use connector::{Hour, KafkaSettings, Location};
 use generator::{Occupied, Plan, Truth};
 
+use crate::commands::generate::topics::Topics;
 use crate::exit::Usage;
-use crate::topics::Topics;
 
 /// Makes up impressions and plays, in the order in which they arrive, and tells the truth about them.
 #[derive(Args, Debug)]

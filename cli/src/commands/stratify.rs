@@ -9,9 +9,9 @@ use quota::{Rule, Rules, Splits};
 use scan::{Literal, Sampling};
 
 use crate::exit::Usage;
-use crate::flags::RunFlags;
 use crate::plan::Plan;
-use crate::report_file::ReportFile;
+use crate::plan::flags::RunFlags;
+use crate::plan::report_file::ReportFile;
 use crate::words::expressions;
 
 /// A sample of the rows that keeps to rules: so many of this, such a share of that

@@ -12,10 +12,10 @@ use report::count;
 use runner::{Intact, Manifest, content, damage};
 use serde_json::{Value, json};
 
-use crate::last_epoch::last_epoch;
-use crate::sample_report;
+use crate::plan::last_epoch::last_epoch;
+use crate::show::sample_report;
+use crate::show::table::{Table, ledger};
 use crate::show::time;
-use crate::table::{Table, ledger};
 use crate::words::location;
 
 /// What an output holds: partitions, ledger, watermark, state, late and rejected rows

@@ -1,4 +1,8 @@
-//! What a person sees: progress, tables, the report of a run. Data goes to standard output, all this to standard error.
+//! What does a person see? Progress, tables, the report of a run. Data goes to standard output, all this to standard
+//! error.
+
+pub mod sample_report;
+pub mod table;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -10,10 +14,9 @@ use journal::Ledger;
 use report::{PolicyEstimates, count, policy_table};
 use runner::{Progress, REJECTED, Report, Wanting};
 
-use crate::flags::{ProgressKind, ShowFlags};
+use crate::plan::flags::{ProgressKind, ShowFlags};
 use crate::print::in_line;
-use crate::sample_report;
-use crate::table::{Table, ledger};
+use crate::show::table::{Table, ledger};
 
 /// Without a terminal a line this often, so that a run under cron is never silent for a minute.
 const LINE_EVERY: Duration = Duration::from_secs(10);

@@ -1,5 +1,8 @@
 //! `rescan attribute`: which impressions each play is credited to.
 
+pub mod explain_play;
+pub mod tuples;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -7,14 +10,14 @@ use anyhow::Result;
 use clap::Args;
 use scan::{Literal, Model};
 
+use crate::commands::attribute::explain_play::explain_play;
+use crate::commands::attribute::tuples::TupleFlags;
 use crate::culprit;
 use crate::exit::Usage;
-use crate::explain_play::explain_play;
-use crate::flags::RunFlags;
 use crate::launch::launch;
 use crate::plan::Plan;
+use crate::plan::flags::RunFlags;
 use crate::scripts::script;
-use crate::tuples::TupleFlags;
 use crate::words::{columns, microseconds};
 
 /// Plays with the impressions they are credited to
