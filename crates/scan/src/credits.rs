@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Fields, Int64Type, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
@@ -163,7 +163,12 @@ impl ScalarUDFImpl for Sources {
         }
         let row = |at| take(entries.column(2), &UInt32Array::from(at), None);
         let fields = source(entries.column(2).data_type().clone());
-        let candidates = touches.offsets().lengths().map(|count| count as i64);
+        // Where a list does not have all of them, each of its entries says how many there are.
+        let told = entries.column(4).as_primitive::<Int64Type>();
+        let candidates = touches.value_offsets().windows(2).map(|bounds| {
+            let (from, to) = (bounds[0] as usize, bounds[1] as usize);
+            if from < to && told.is_valid(from) { told.value(from) } else { (to - from) as i64 }
+        });
         let candidates = Arc::new(Int64Array::from_iter_values(candidates));
         let columns = vec![row(plays)?, row(discoveries)?, candidates];
         Ok(ColumnarValue::Array(Arc::new(StructArray::try_new(fields, columns, None)?)))

@@ -27,7 +27,6 @@ use crate::depth::too_deep_text;
 use crate::guarded::GuardedRule;
 use crate::scan::template_config;
 use crate::slot::{Filling, Slot, SlotTable};
-use crate::state::State;
 
 /// A filter and a projection, planned once. Columns that begin with `_` pass by themselves.
 pub struct Door {
@@ -158,7 +157,7 @@ impl Door {
 
 async fn run(plan: &Arc<dyn ExecutionPlan>, rows: RecordBatch) -> Result<Vec<RecordBatch>> {
     let batch = BTreeMap::from([(TABLE.to_owned(), vec![rows])]);
-    let filling = Arc::new(Filling { batch, state: State::default(), next: BTreeMap::new() });
+    let filling = Arc::new(Filling { batch, ..Filling::default() });
     let context = TaskContext::default().with_session_config(template_config().with_extension(filling));
     datafusion::physical_plan::collect(reset_plan_states(plan.clone())?, Arc::new(context)).await
 }

@@ -82,13 +82,13 @@ impl Gathering {
 
     /// The next groups, each with what was gathered for it; none at the end.
     pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>> {
-        if self.group >= self.left.count() {
+        if self.group >= self.left.groups.count() {
             return Ok(None);
         }
         let mut gathered = self.join.aggregate.create_groups_accumulator()?;
         let (mut pairs, mut found, mut groups) = (Pairs::default(), 0, Vec::new());
-        while self.group < self.left.count() && groups.len() < self.groups_max && found < PAIRS_A_PIECE {
-            for left in self.left.members(self.group) {
+        while self.group < self.left.groups.count() && groups.len() < self.groups_max && found < PAIRS_A_PIECE {
+            for left in self.left.groups.members(self.group) {
                 for place in self.places(*left) {
                     pairs.lefts.push(*left);
                     pairs.rights.push(self.right.row(place));
@@ -105,7 +105,7 @@ impl Gathering {
         // Groups without a pair are told of too.
         self.add(pairs, gathered.as_mut(), groups.len())?;
         let groups = UInt32Array::from(groups);
-        let columns = self.left.groups.iter().map(|column| Ok(take(column, &groups, None)?));
+        let columns = self.left.groups.columns.iter().map(|column| Ok(take(column, &groups, None)?));
         let mut columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
         columns.push(gathered.evaluate(EmitTo::All)?);
         Ok(Some(RecordBatch::try_new(self.schema.clone(), columns)?))

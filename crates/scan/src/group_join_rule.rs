@@ -147,13 +147,13 @@ fn ends(args: &[PhysicalExprRef], output: &[ColumnIndex], span: &Span) -> Result
 }
 
 /// Whether an expression over what a join puts out is one over columns of a side.
-fn is_of(expr: &PhysicalExprRef, output: &[ColumnIndex], side: JoinSide) -> bool {
+pub(crate) fn is_of(expr: &PhysicalExprRef, output: &[ColumnIndex], side: JoinSide) -> bool {
     let columns = collect_columns(expr);
     !columns.is_empty() && columns.iter().all(|column| output[column.index()].side == side)
 }
 
 /// The same over the columns of the side itself.
-fn below(expr: &PhysicalExprRef, output: &[ColumnIndex]) -> Result<PhysicalExprRef> {
+pub(crate) fn below(expr: &PhysicalExprRef, output: &[ColumnIndex]) -> Result<PhysicalExprRef> {
     let place = |column: &Column| Arc::new(Column::new(column.name(), output[column.index()].index)) as PhysicalExprRef;
     let placed = expr.clone().transform(|expr| {
         let placed = expr.downcast_ref::<Column>().map(place);
@@ -163,7 +163,7 @@ fn below(expr: &PhysicalExprRef, output: &[ColumnIndex]) -> Result<PhysicalExprR
 }
 
 /// An expression over all columns as one over those in use.
-fn among(expr: PhysicalExprRef, used: &[usize]) -> Result<PhysicalExprRef> {
+pub(crate) fn among(expr: PhysicalExprRef, used: &[usize]) -> Result<PhysicalExprRef> {
     expr.transform(|expr| {
         let place = |column: &Column| Some(Column::new(column.name(), used.binary_search(&column.index()).ok()?));
         let placed = expr.downcast_ref::<Column>().and_then(place);

@@ -33,8 +33,15 @@ pub(crate) struct Left {
     pub key_of: Vec<Option<u32>>,
     /// Of each row the first and the last time that a partner may have, where the filter bounds it.
     pub spans: Option<Vec<(i64, i64)>>,
-    /// The columns of each group, where its rows start, and the rows of all groups.
-    pub groups: Vec<ArrayRef>,
+    pub groups: Groups,
+}
+
+/// Rows by group.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    /// The columns of each group.
+    pub columns: Vec<ArrayRef>,
+    /// Where its rows start, and the rows of all groups.
     starts: Vec<u32>,
     members: Vec<u32>,
 }
@@ -51,7 +58,7 @@ impl Left {
         let batches = Arc::new(batches);
         let grouping = {
             let (batches, join, schema) = (batches.clone(), join.clone(), schema.clone());
-            apart(move || grouped(&batches, &join, &schema))
+            apart(move || Groups::of(&batches, &join.group, &schema))
         };
         let rows = concat_batches(&schema, batches.iter())?;
         let (left_keys, right_keys): (Vec<_>, Vec<PhysicalExprRef>) = join.on.iter().cloned().unzip();
@@ -64,15 +71,23 @@ impl Left {
         let index = Arc::new(index);
         let key_of = hashes.into_iter().map(|hash| index.newest(hash?)).collect();
         let spans = join.span.as_ref().map(|span| span.of_rows(&rows)).transpose()?;
-        let (group_of, groups) = grouping.await?;
+        let groups = grouping.await?;
         if let Some(partnered) = &join.partnered {
             partnered.update(Arc::new(Partnered::new(right_keys, index.clone())))?;
             partnered.mark_complete();
         }
+        Ok(Left { rows, on, index, key_of, spans, groups })
+    }
+}
+
+impl Groups {
+    /// Groups rows by some columns, of those that `schema` has.
+    pub(crate) fn of(rows: &[RecordBatch], by: &[usize], schema: &SchemaRef) -> Result<Groups> {
+        let (group_of, columns) = grouped(rows, by, schema)?;
         let mut members = vec![0; group_of.len()];
-        let count = groups.first().map_or(0, |column| column.len());
+        let count = columns.first().map_or(0, |column| column.len());
         let starts = by_group(&group_of, count, |from, to| members[to] = from as u32);
-        Ok(Left { rows, on, index, key_of, spans, groups, starts, members })
+        Ok(Groups { columns, starts, members })
     }
 
     /// How many groups there are.
@@ -87,15 +102,15 @@ impl Left {
 }
 
 /// The group of each row, and the columns of each group.
-fn grouped(rows: &[RecordBatch], join: &GroupJoin, schema: &SchemaRef) -> Result<(Vec<u32>, Vec<ArrayRef>)> {
+fn grouped(rows: &[RecordBatch], by: &[usize], schema: &SchemaRef) -> Result<(Vec<u32>, Vec<ArrayRef>)> {
     if rows.is_empty() {
-        let columns = join.group.iter().map(|column| new_empty_array(schema.field(*column).data_type()));
+        let columns = by.iter().map(|column| new_empty_array(schema.field(*column).data_type()));
         return Ok((Vec::new(), columns.collect()));
     }
-    let mut values = new_group_values(Arc::new(schema.project(&join.group)?), &GroupOrdering::None)?;
+    let mut values = new_group_values(Arc::new(schema.project(by)?), &GroupOrdering::None)?;
     let (mut group_of, mut groups) = (Vec::new(), Vec::new());
     for rows in rows {
-        values.intern(rows.project(&join.group)?.columns(), &mut groups)?;
+        values.intern(rows.project(by)?.columns(), &mut groups)?;
         group_of.extend(groups.iter().map(|group| *group as u32));
     }
     Ok((group_of, values.emit(EmitTo::All)?))

@@ -1,15 +1,17 @@
 //! How rows merge into a bucket of state: new ones are added, those of a known key meet what is held.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, make_comparator};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{SortOptions, and, take, take_record_batch};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use datafusion::error::Result;
 
 use crate::bucket::Bucket;
-use crate::by_time::MANY;
-use crate::table::{Layout, Merged};
+use crate::by_time::{MANY, Timed};
+use crate::table::{Layout, Merged, hash_rows};
 
 /// Which rows hold the same in both columns; null is the same as null.
 fn alike(one: &ArrayRef, other: &ArrayRef) -> Result<BooleanArray> {
@@ -104,23 +106,44 @@ impl Part<'_> {
             bucket.retracted.extend((0..fresh.len()).filter(|row| retracted.value(*row)).map(|row| base + row as u32));
         }
         bucket.append(self.schema, &rows.project(self.stored)?)?;
-        self.sort_in(bucket, &many, rows.column(self.layout.time), base);
+        self.sort_in(bucket, &many)
+    }
+
+    /// Puts new rows among those of their keys in the order of time: each as its lookup, its hash and its number.
+    fn sort_in(&self, bucket: &mut Bucket, many: &[(usize, Option<u64>, u32)]) -> Result<()> {
+        let mut told: BTreeMap<(usize, u64), Vec<u32>> = BTreeMap::new();
+        for (lookup, hash, row) in many {
+            let (Some(hash), Some(by_time)) = (*hash, &bucket.by_time[*lookup]) else { continue };
+            let rows = told.entry((*lookup, hash)).or_default();
+            if rows.is_empty() && !by_time.begun(hash) {
+                rows.extend(bucket.indexes[1 + lookup].chain(hash));
+                rows.sort_unstable();
+            }
+            if rows.last() < Some(row) {
+                rows.push(*row);
+            }
+        }
+        for ((lookup, hash), rows) in told {
+            let own = match &self.layout.lookups[lookup].own {
+                Some(own) => hash_rows(&self.stored_columns(bucket, own, &rows)?, true)?,
+                None => vec![None; rows.len()],
+            };
+            let timed = rows.iter().zip(own).map(|(row, own)| {
+                let standing = self.layout.retracted.map(|_| !bucket.retracted.contains(row));
+                Timed { time: bucket.time(self.time, *row), row: *row, standing, own }
+            });
+            let timed: Vec<Timed> = timed.collect();
+            if let Some(by_time) = &mut bucket.by_time[lookup] {
+                by_time.insert(hash, timed);
+            }
+        }
         Ok(())
     }
 
-    /// Puts new rows, whose first is `base`, among those of their keys in the order of time: each as its lookup, its hash
-    /// and its number.
-    fn sort_in(&self, bucket: &mut Bucket, many: &[(usize, Option<u64>, u32)], times: &ArrayRef, base: u32) {
-        let times = times.as_primitive::<TimestampMicrosecondType>();
-        for (lookup, hash, row) in many {
-            let (Some(hash), Some(mut by_time)) = (*hash, bucket.by_time[*lookup].take()) else { continue };
-            let earlier = if by_time.has(hash) { None } else { Some(bucket.indexes[1 + lookup].chain(hash)) };
-            for row in earlier.into_iter().flatten().chain([*row]) {
-                let time = if row < base { bucket.time(self.time, row) } else { times.value((row - base) as usize) };
-                by_time.insert(hash, time, row, bucket.retracted.contains(&row));
-            }
-            bucket.by_time[*lookup] = Some(by_time);
-        }
+    /// Some columns of the table, which are stored, of some rows of a bucket.
+    fn stored_columns(&self, bucket: &Bucket, columns: &[usize], rows: &[u32]) -> Result<Vec<ArrayRef>> {
+        let stored = columns.iter().filter_map(|column| self.stored.iter().position(|stored| stored == column));
+        Ok(stored.map(|column| bucket.column(column, rows)).collect::<Result<_, _>>()?)
     }
 
     fn insert(&self, bucket: &mut Bucket, row: u32) -> Result<()> {

@@ -1,7 +1,6 @@
 //! The join of a small batch with state as a look-up by key: its cost is the batch's, however much state there is.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::new_null_array;
@@ -9,18 +8,16 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::JoinSide;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExprRef;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::lattice::Detail;
+use crate::node::{Node, NodeExec};
 use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, verified};
 use crate::probe::Probe;
 use crate::slot::{Filling, filling};
@@ -61,79 +58,41 @@ pub(crate) struct Lookup {
 }
 
 /// A join of its input, the batch, with a table of state.
-#[derive(Debug)]
-pub(crate) struct KeyLookupJoinExec {
-    batch: Arc<dyn ExecutionPlan>,
-    lookup: Arc<Lookup>,
-    properties: Arc<PlanProperties>,
-}
+pub(crate) type KeyLookupJoinExec = NodeExec<Lookup>;
 
-impl KeyLookupJoinExec {
-    pub(crate) fn new(batch: Arc<dyn ExecutionPlan>, lookup: Arc<Lookup>, schema: SchemaRef) -> KeyLookupJoinExec {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            batch.output_partitioning().clone(),
-            EmissionType::Incremental,
-            batch.boundedness(),
-        );
-        KeyLookupJoinExec { batch, lookup, properties: Arc::new(properties) }
-    }
-}
+impl Node for Lookup {
+    const NAME: &'static str = "KeyLookupJoinExec";
 
-impl DisplayAs for KeyLookupJoinExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Lookup { kind, table, keys, .. } = self.lookup.as_ref();
-        let keys: Vec<String> = keys.iter().map(|(expr, column)| format!("{expr} = #{column}")).collect();
-        write!(f, "KeyLookupJoinExec: state.{table} {kind:?} on [{}]", keys.join(", "))
-    }
-}
-
-impl ExecutionPlan for KeyLookupJoinExec {
-    fn name(&self) -> &str {
-        "KeyLookupJoinExec"
+    fn detail(&self, _: &SchemaRef) -> String {
+        let keys: Vec<String> = self.keys.iter().map(|(expr, column)| format!("{expr} = #{column}")).collect();
+        let filter = self.filter.as_ref().map(|filter| format!(", filter={}", filter.expression()));
+        format!("state.{} {:?} on [{}]{}", self.table, self.kind, keys.join(", "), filter.unwrap_or_default())
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn expressions(&self) -> Vec<&PhysicalExprRef> {
+        self.keys.iter().map(|(expr, _)| expr).collect()
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.batch]
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        for (expr, _) in &self.lookup.keys {
-            f(expr)?;
-        }
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let batch = children.swap_remove(0);
-        Ok(Arc::new(KeyLookupJoinExec::new(batch, self.lookup.clone(), self.schema())))
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let join = Joining { lookup: self.lookup.clone(), filling: filling(&context)?, schema: self.schema() };
-        let batches = self.batch.execute(partition, context)?;
-        if self.lookup.kind == Kind::State {
+    fn execute(
+        self: &Arc<Self>,
+        inputs: &[Arc<dyn ExecutionPlan>],
+        schema: &SchemaRef,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let join = Joining { lookup: self.clone(), filling: filling(&context)?, schema: schema.clone() };
+        let batches = inputs[0].execute(partition, context)?;
+        if self.kind == Kind::State {
             let rows = futures::stream::once(async move { join.state_rows(batches).await });
-            return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)));
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows)));
         }
-        let joined =
-            batches.map(move |batch| join.batch(&batch?)).map_ok(|out| futures::stream::iter(out.into_iter().map(Ok)));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), joined.try_flatten())))
+        let join = Arc::new(join);
+        // A key with many partners costs time and not memory: pairs are made as they are taken.
+        let joined = batches.map(move |batch| {
+            let mut joined = Joined::new(join.clone(), batch?)?;
+            Ok::<_, DataFusionError>(futures::stream::iter(std::iter::from_fn(move || joined.next().transpose())))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema.clone(), joined.try_flatten())))
     }
 }
 
@@ -144,41 +103,84 @@ struct Joining {
     schema: SchemaRef,
 }
 
-impl Joining {
-    /// The result of one batch, for the kinds that need no memory between batches.
-    fn batch(&self, batch: &RecordBatch) -> Result<Vec<RecordBatch>> {
-        let mut out = Vec::new();
-        let mut matched = vec![false; batch.num_rows()];
-        self.pairs(batch, |table, rows, found| {
-            rows.values().iter().for_each(|row| matched[*row as usize] = true);
-            if matches!(self.lookup.kind, Kind::Pairs { .. }) {
-                out.push(self.output(batch, rows, Some((table, found)))?);
+/// Pairs of batch rows and rows of state that the join means.
+type Pairs = (UInt32Array, Vec<Found>);
+
+/// A batch that is looked up, and how far that has come.
+struct Looking {
+    batch: RecordBatch,
+    keys: Vec<ArrayRef>,
+    probe: Probe,
+    /// Whether rows stand for others of their key: what bounds the time alone is then true of every candidate of one of them.
+    united: bool,
+    /// Rows whose one candidate has another key.
+    alone: Vec<u32>,
+}
+
+/// The result of one batch, for the kinds that need no memory between batches.
+struct Joined {
+    join: Arc<Joining>,
+    looking: Looking,
+    matched: Vec<bool>,
+    ended: bool,
+}
+
+impl Joined {
+    fn new(join: Arc<Joining>, batch: RecordBatch) -> Result<Joined> {
+        let matched = vec![false; batch.num_rows()];
+        let looking = join.looking(batch)?;
+        Ok(Joined { join, looking, matched, ended: false })
+    }
+
+    /// The next rows; none at the end.
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while !self.ended {
+            let Some((rows, found)) = self.join.pairs(&mut self.looking)? else {
+                self.ended = true;
+                return self.unpaired();
+            };
+            rows.values().iter().for_each(|row| self.matched[*row as usize] = true);
+            if matches!(self.join.lookup.kind, Kind::Pairs { .. })
+                && !rows.is_empty()
+                && let Some(table) = self.join.table()
+            {
+                return self.join.output(&self.looking.batch, &rows, Some((table, &found))).map(Some);
             }
-            Ok(())
-        })?;
-        let wanted = match self.lookup.kind {
+        }
+        Ok(None)
+    }
+
+    /// What is told of batch rows for having a pair, or for having none.
+    fn unpaired(&self) -> Result<Option<RecordBatch>> {
+        let wanted = match self.join.lookup.kind {
             Kind::Batch { matched } => matched,
             Kind::Pairs { outer: true } => false,
-            Kind::Pairs { outer: false } | Kind::State => return Ok(out),
+            Kind::Pairs { outer: false } | Kind::State => return Ok(None),
         };
-        let rows = (0..batch.num_rows()).filter(|row| matched[*row] == wanted).map(|row| row as u32);
-        let rows = UInt32Array::from_iter_values(rows);
-        if !rows.is_empty() {
-            out.push(self.output(batch, &rows, None)?);
+        let rows = self.matched.iter().enumerate().filter(|(_, matched)| **matched == wanted);
+        let rows = UInt32Array::from_iter_values(rows.map(|(row, _)| row as u32));
+        if rows.is_empty() {
+            return Ok(None);
         }
-        Ok(out)
+        self.join.output(&self.looking.batch, &rows, None).map(Some)
+    }
+}
+
+impl Joining {
+    fn table(&self) -> Option<&Table> {
+        self.filling.state.table(&self.lookup.table)
     }
 
     async fn state_rows(&self, mut batches: SendableRecordBatchStream) -> Result<RecordBatch> {
         let mut seen = BTreeSet::new();
         while let Some(batch) = batches.try_next().await? {
-            self.pairs(&batch, |_, _, found| {
-                seen.extend(found.iter().copied());
-                Ok(())
-            })?;
+            let mut looking = self.looking(batch)?;
+            while let Some((_, found)) = self.pairs(&mut looking)? {
+                seen.extend(found);
+            }
         }
         let found: Vec<Found> = seen.into_iter().collect();
-        match self.filling.state.table(&self.lookup.table) {
+        match self.table() {
             Some(table) => self.output(
                 &RecordBatch::new_empty(self.schema.clone()),
                 &UInt32Array::from(vec![0; 0]),
@@ -188,77 +190,60 @@ impl Joining {
         }
     }
 
-    /// Calls `each` with the pairs of batch rows and state rows whose keys are equal and that pass the filter; where only
-    /// the batch rows come out, with one pair of each row that has any.
-    fn pairs(
-        &self,
-        batch: &RecordBatch,
-        mut each: impl FnMut(&Table, &UInt32Array, &[Found]) -> Result<()>,
-    ) -> Result<()> {
-        let Some(table) = self.filling.state.table(&self.lookup.table) else { return Ok(()) };
+    /// Prepares to look the rows of a batch up.
+    fn looking(&self, batch: RecordBatch) -> Result<Looking> {
         let Lookup { lookup, standing, kind, .. } = *self.lookup.as_ref();
-        let keys = evaluated(self.lookup.keys.iter().map(|(expr, _)| expr), batch)?;
-        let mut hashes = hash_rows(&keys, true)?;
-        let span = self.lookup.span.as_ref().filter(|span| span.column == table.time_column());
-        let spans = span.map(|span| span.of_rows(batch)).transpose()?;
-        let one =
-            matches!(kind, Kind::Batch { .. }) && (self.lookup.filter.is_none() || span.is_some_and(|span| span.whole));
-        let mut probe = Probe { lookup, hashes: &hashes, spans, standing, one };
-        let mut alone = Vec::new();
-        table.probe(&probe, PAIRS_AT_ONCE, |rows, found| {
-            let kept = self.verified(batch, &keys, table, rows, found, &mut each)?;
-            alone.extend(rows.iter().zip(kept.values()).filter(|(_, kept)| one && !*kept).map(|(row, _)| *row));
-            Ok(())
-        })?;
-        if alone.is_empty() {
-            return Ok(());
+        let keys = evaluated(self.lookup.keys.iter().map(|(expr, _)| expr), &batch)?;
+        let mut probe = Probe::new(lookup, hash_rows(&keys, true)?);
+        let time = self.table().map(Table::time_column);
+        let span = self.lookup.span.as_ref().filter(|span| Some(span.column) == time);
+        let whole = self.lookup.filter.is_none() || span.is_some_and(|span| span.whole);
+        probe.spans = span.map(|span| span.of_rows(&batch)).transpose()?;
+        (probe.standing, probe.one) = (standing, matches!(kind, Kind::Batch { .. }) && whole);
+        let united = kind == Kind::State && whole;
+        if united {
+            probe.unite(&keys)?;
         }
-        // The one candidate of a row shares its hash and not its key: there may be others.
-        let spans = probe.spans.take();
-        let mut again = vec![None; hashes.len()];
-        alone.into_iter().for_each(|row| again[row as usize] = hashes[row as usize].take());
-        let probe = Probe { lookup, hashes: &again, spans, standing, one: false };
-        table.probe(&probe, PAIRS_AT_ONCE, |rows, found| {
-            self.verified(batch, &keys, table, rows, found, &mut each).map(|_| ())
-        })
+        Ok(Looking { batch, keys, probe, united, alone: Vec::new() })
     }
 
-    /// Calls `each` with those pairs that the join means, and says which they are.
-    fn verified(
-        &self,
-        batch: &RecordBatch,
-        keys: &[ArrayRef],
-        table: &Table,
-        rows: &[u32],
-        found: &[Found],
-        each: &mut impl FnMut(&Table, &UInt32Array, &[Found]) -> Result<()>,
-    ) -> Result<BooleanArray> {
-        let rows = UInt32Array::from(rows.to_vec());
-        let kept = self.verify(batch, keys, table, &rows, found)?;
-        if kept.true_count() == found.len() {
-            each(table, &rows, found)?;
-        } else if kept.true_count() > 0 {
-            let rows = arrow::compute::filter(&rows, &kept)?;
-            let found: Vec<Found> = found.iter().zip(kept.values()).filter(|pair| pair.1).map(|pair| *pair.0).collect();
-            each(table, rows.as_primitive(), &found)?;
+    /// The next pairs of batch rows and state rows whose keys are equal and that pass the filter, which may be none of some
+    /// candidates; where only the batch rows come out, one pair of each row that has any. None at the end.
+    fn pairs(&self, looking: &mut Looking) -> Result<Option<Pairs>> {
+        let Some(table) = self.table() else { return Ok(None) };
+        loop {
+            if let Some((rows, found)) = looking.probe.next(table, PAIRS_AT_ONCE) {
+                let rows = UInt32Array::from(rows);
+                let kept = self.verify(looking, table, &rows, &found)?;
+                if looking.probe.one {
+                    let alone = rows.values().iter().zip(kept.values()).filter(|(_, kept)| !*kept);
+                    looking.alone.extend(alone.map(|(row, _)| *row));
+                }
+                if kept.true_count() == found.len() {
+                    return Ok(Some((rows, found)));
+                }
+                let rows = arrow::compute::filter(&rows, &kept)?.as_primitive().clone();
+                let found = found.into_iter().zip(kept.values()).filter(|pair| pair.1).map(|pair| pair.0).collect();
+                return Ok(Some((rows, found)));
+            }
+            if looking.alone.is_empty() {
+                return Ok(None);
+            }
+            // The one candidate of a row shares its hash and not its key: there may be others.
+            let mut again = vec![None; looking.probe.hashes.len()];
+            for row in looking.alone.drain(..) {
+                again[row as usize] = looking.probe.hashes[row as usize];
+            }
+            looking.probe = looking.probe.again(again);
         }
-        Ok(kept)
     }
 
-    fn verify(
-        &self,
-        batch: &RecordBatch,
-        keys: &[ArrayRef],
-        table: &Table,
-        rows: &UInt32Array,
-        found: &[Found],
-    ) -> Result<BooleanArray> {
-        let keys = keys.iter().zip(&self.lookup.keys);
+    fn verify(&self, looking: &Looking, table: &Table, rows: &UInt32Array, found: &[Found]) -> Result<BooleanArray> {
+        let keys = looking.keys.iter().zip(&self.lookup.keys);
         let keys =
             keys.map(|(key, (_, column))| Ok((take(key, rows, None)?, table.gather(*column, found, Detail::Whole)?)));
-        verified(found.len(), keys, self.lookup.filter.as_ref(), |index| {
-            self.column(index, batch, rows, Some((table, found)))
-        })
+        let filter = self.lookup.filter.as_ref().filter(|_| !looking.united);
+        verified(found.len(), keys, filter, |index| self.column(index, &looking.batch, rows, Some((table, found))))
     }
 
     fn output(

@@ -34,15 +34,23 @@ impl KeyLookupRule {
         self.lookups.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn index(&self, table: &str, columns: Vec<usize>, by_time: bool) -> usize {
+    /// The lookup of a table by some columns, made where there is none.
+    pub(crate) fn index(&self, table: &str, columns: Vec<usize>, by_time: bool) -> usize {
         let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         let known = lookups.entry(table.to_owned()).or_default();
         let at = known.iter().position(|held| held.columns == columns).unwrap_or_else(|| {
-            known.push(LookedUp { columns, by_time });
+            known.push(LookedUp { columns, by_time, own: None });
             known.len() - 1
         });
         known[at].by_time |= by_time;
         at
+    }
+
+    /// Lets a lookup tell which rows are a probing row's own, by these columns; whether it tells no other.
+    pub(crate) fn tells_own(&self, table: &str, lookup: usize, own: Vec<usize>) -> bool {
+        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = lookups.get_mut(table).and_then(|held| held.get_mut(lookup));
+        held.is_some_and(|held| *held.own.get_or_insert_with(|| own.clone()) == own)
     }
 
     fn rewrite(&self, join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -62,8 +70,7 @@ impl KeyLookupRule {
             }
             let span = join.filter().map(|filter| Span::of(filter, state_side_of(batch_side))).transpose()?.flatten();
             let span = span.map(|span| Span { column: slot.columns[span.column], ..span });
-            // Where all pairs come out, each of a key's rows is looked at anyway.
-            let by_time = span.is_some() && !matches!(kind, Kind::Pairs { .. });
+            let by_time = span.is_some();
             let lookup = Lookup {
                 kind,
                 table: table.clone(),
@@ -77,7 +84,7 @@ impl KeyLookupRule {
                 output: output(join),
             };
             let batch = if batch_side == JoinSide::Left { join.left() } else { join.right() };
-            let node = KeyLookupJoinExec::new(batch.clone(), Arc::new(lookup), join.schema());
+            let node = KeyLookupJoinExec::new(Arc::new(lookup), vec![batch.clone()], join.schema());
             return Ok(Some(Arc::new(node)));
         }
         Ok(None)

@@ -1,10 +1,11 @@
 //! f in a run: planned once, stepped many times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -26,13 +27,14 @@ use crate::credits::{credits, sources};
 use crate::durations::FixedIntervals;
 use crate::edge::edge_of;
 use crate::functions::{id_count, id_set};
+use crate::group_lookup_rule::GroupLookupRule;
 use crate::guarded::GuardedRule;
 use crate::items::items;
 use crate::lattice::Detail;
 use crate::lookup_rule::KeyLookupRule;
 use crate::repeated::repeats;
 use crate::script::{Script, ScriptError};
-use crate::slot::Filling;
+use crate::slot::{Filling, Slot, SlotExec};
 use crate::sound::Sound;
 use crate::state::State;
 use crate::table::{Layout, Merged};
@@ -90,8 +92,31 @@ pub struct Scan {
 
 struct Template {
     plan: Arc<dyn ExecutionPlan>,
-    /// Whether it reads `next.*`, and so runs after the state was merged.
+    /// Whether it runs after the state was merged.
     follows_merge: bool,
+    /// Plans whose rows it then needs from before that, by the slot they fill.
+    before: BTreeMap<String, Arc<dyn ExecutionPlan>>,
+}
+
+impl Template {
+    /// A plan that reads `next.*` follows the merge, and one that can be turned to such.
+    fn new(output: &str, plan: Arc<dyn ExecutionPlan>, rule: &GroupLookupRule<'_>) -> Result<Template> {
+        let is_next = |node: &Arc<dyn ExecutionPlan>| {
+            let slot = node.downcast_ref::<SlotExec>().map(|leaf| &leaf.node.slot);
+            Ok(matches!(slot, Some(Slot::Next(_))))
+        };
+        if plan.exists(is_next)? {
+            return Ok(Template { plan, follows_merge: true, before: BTreeMap::new() });
+        }
+        Ok(match rule.following(output, &plan)? {
+            Some((plan, before)) => Template { plan, follows_merge: true, before },
+            None => Template { plan, follows_merge: false, before: BTreeMap::new() },
+        })
+    }
+
+    fn plans(&self) -> impl Iterator<Item = &Arc<dyn ExecutionPlan>> {
+        self.before.values().chain([&self.plan])
+    }
 }
 
 impl Scan {
@@ -107,10 +132,14 @@ impl Scan {
         let Bound { inputs, states, outputs, views } = bind(script, binding, &context).await?;
         let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
         let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
+        let computed: BTreeSet<&str> = views.iter().filter_map(|(view, _)| view.strip_prefix("delta.")).collect();
+        let kept = states.iter().filter(|(name, _)| !computed.contains(name.as_str()));
+        let kept = kept.map(|(name, layout)| (name.clone(), layout.schema.clone())).collect();
+        let group_lookups = GroupLookupRule { lookups: &rule, kept: &kept };
         for output in &outputs {
             let plan = plan(&context, &format!("timed.{}", output.name)).await.map_err(failed)?;
-            let follows_merge = displayable(plan.as_ref()).indent(false).to_string().contains("SlotExec: next.");
-            templates.insert(output.name.clone(), Template { plan, follows_merge });
+            let template = Template::new(&output.name, plan, &group_lookups).map_err(failed)?;
+            templates.insert(output.name.clone(), template);
         }
         for name in views.iter().filter_map(|(view, _)| view.strip_prefix("delta.")) {
             deltas.insert(name.to_owned(), plan(&context, &format!("delta.{name}")).await.map_err(failed)?);
@@ -124,7 +153,7 @@ impl Scan {
         let binding = Binding { inputs: BTreeMap::new(), ..binding.clone() };
         let mut sound = BTreeMap::new();
         for input in &inputs {
-            let plans = templates.values().map(|template: &Template| &template.plan).chain(deltas.values());
+            let plans = templates.values().flat_map(Template::plans).chain(deltas.values());
             let of = Sound::of(input, plans, &config).map_err(failed)?;
             sound.extend(of.map(|of| (input.name.clone(), Arc::new(of))));
         }
@@ -178,7 +207,10 @@ impl Scan {
         let show = |schema: &str, name: &String, plan: &Arc<dyn ExecutionPlan>| {
             format!("{schema}.{name}\n{}\n", displayable(plan.as_ref()).indent(false))
         };
-        let outputs = self.templates.iter().map(|(name, template)| show("output", name, &template.plan));
+        let outputs = self.templates.iter().flat_map(|(name, template)| {
+            let before = template.before.iter().map(|(name, plan)| show("before", name, plan));
+            before.chain([show("output", name, &template.plan)])
+        });
         outputs.chain(self.deltas.iter().map(|(name, plan)| show("delta", name, plan))).collect()
     }
 
@@ -203,7 +235,7 @@ impl Scan {
             rows.insert(input.name.clone(), batches);
             refused.insert(input.name.clone(), aside);
         }
-        let filling = Arc::new(Filling { batch: rows, state, next: BTreeMap::new() });
+        let filling = Arc::new(Filling { batch: rows, state, ..Filling::default() });
         let mut deltas = BTreeMap::new();
         for (name, layout) in &self.layouts {
             let rows = match self.deltas.get(name) {
@@ -214,7 +246,12 @@ impl Scan {
             deltas.insert(name.clone(), rows);
         }
         let mut outputs = self.run_outputs(&filling, false).await?;
+        let mut before = BTreeMap::new();
+        for (name, plan) in self.templates.values().flat_map(|template| &template.before) {
+            before.insert(name.clone(), self.run(plan, &filling).await?);
+        }
         let mut filling = unshare(filling).await?;
+        filling.before = before;
         let merged = self.merge(&mut filling, &deltas)?;
         let filling = Arc::new(filling);
         outputs.extend(self.run_outputs(&filling, true).await?);

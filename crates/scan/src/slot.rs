@@ -3,7 +3,6 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -11,18 +10,15 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, project_schema};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::memory::MemoryStream;
-use datafusion::physical_plan::statistics::StatisticsArgs;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 
 use crate::lattice::Detail;
+use crate::node::{Node, NodeExec};
 use crate::state::State;
 
 /// What one step puts into the slots of a template.
@@ -31,6 +27,8 @@ pub(crate) struct Filling {
     pub batch: BTreeMap<String, Vec<RecordBatch>>,
     pub state: State,
     pub next: BTreeMap<String, Vec<RecordBatch>>,
+    /// What plans that follow the merge need from before it.
+    pub before: BTreeMap<String, Vec<RecordBatch>>,
 }
 
 /// Which table of a step a leaf stands for.
@@ -39,6 +37,7 @@ pub(crate) enum Slot {
     Batch(String),
     State(String),
     Next(String),
+    Before(String),
 }
 
 /// The optimiser puts the smaller side of a join where it is hashed: a batch is small, state is large.
@@ -71,7 +70,8 @@ impl TableProvider for SlotTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let standing = filters.iter().any(|filter| self.is_standing(filter));
         let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        Ok(Arc::new(SlotExec::new(self.slot.clone(), project_schema(&self.schema, projection)?, columns, standing)))
+        let leaf = Leaf { slot: self.slot.clone(), columns, standing };
+        Ok(Arc::new(SlotExec::new(Arc::new(leaf), Vec::new(), project_schema(&self.schema, projection)?)))
     }
 
     /// State itself leaves out the rows that were retracted, so that a look-up still finds it below.
@@ -94,40 +94,33 @@ impl SlotTable {
 
 /// A slot as the executor sees it.
 #[derive(Debug)]
-pub(crate) struct SlotExec {
+pub(crate) struct Leaf {
     pub slot: Slot,
     /// The columns of the table that it gives.
     pub columns: Vec<usize>,
     /// Of state only the rows that were not retracted.
     pub standing: bool,
-    properties: Arc<PlanProperties>,
 }
 
-impl SlotExec {
-    fn new(slot: Slot, schema: SchemaRef, columns: Vec<usize>, standing: bool) -> SlotExec {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        SlotExec { slot, columns, standing, properties: Arc::new(properties) }
-    }
+/// The node of a slot.
+pub(crate) type SlotExec = NodeExec<Leaf>;
 
-    fn rows(&self, filling: &Filling) -> Result<Vec<RecordBatch>> {
+impl Leaf {
+    fn rows(&self, filling: &Filling, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
         let project = |batches: Option<&Vec<RecordBatch>>| -> Result<Vec<RecordBatch>> {
             Ok(batches.into_iter().flatten().map(|batch| batch.project(&self.columns)).collect::<Result<_, _>>()?)
         };
         match &self.slot {
             Slot::Batch(name) => project(filling.batch.get(name)),
             Slot::Next(name) => project(filling.next.get(name)),
+            Slot::Before(name) => Ok(filling.before.get(name).cloned().unwrap_or_default()),
             Slot::State(name) => {
                 let Some(table) = filling.state.table(name) else { return Ok(Vec::new()) };
                 let found = table.all(self.standing);
                 let columns = self.columns.iter().map(|column| table.gather(*column, &found, Detail::Whole));
                 let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(found.len()));
                 let columns = columns.collect::<Result<_>>()?;
-                Ok(vec![RecordBatch::try_new_with_options(self.schema(), columns, &options)?])
+                Ok(vec![RecordBatch::try_new_with_options(schema.clone(), columns, &options)?])
             }
         }
     }
@@ -139,69 +132,43 @@ pub(crate) fn filling(context: &TaskContext) -> Result<Arc<Filling>> {
     filling.ok_or_else(|| DataFusionError::Internal("a template was executed outside of a step".to_owned()))
 }
 
-impl DisplayAs for SlotExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Node for Leaf {
+    const NAME: &'static str = "SlotExec";
+
+    fn detail(&self, schema: &SchemaRef) -> String {
         let (space, name) = match &self.slot {
             Slot::Batch(name) => ("batch", name),
             Slot::State(name) => ("state", name),
             Slot::Next(name) => ("next", name),
+            Slot::Before(name) => ("before", name),
         };
-        let schema = self.schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let standing = if self.standing { ", not retracted" } else { "" };
-        write!(f, "SlotExec: {space}.{name} [{}]{standing}", columns.join(", "))
-    }
-}
-
-impl ExecutionPlan for SlotExec {
-    fn name(&self) -> &str {
-        "SlotExec"
+        format!("{space}.{name} [{}]{standing}", columns.join(", "))
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.rows(filling(&context)?.as_ref())?;
-        Ok(Box::pin(MemoryStream::try_new(rows, self.schema(), None)?))
-    }
-
-    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+    fn statistics(&self, schema: &SchemaRef) -> Statistics {
         let rows = if matches!(self.slot, Slot::State(_)) { STATE_ROWS_ABOUT } else { BATCH_ROWS_ABOUT };
-        let unknown = Statistics::new_unknown(&self.schema());
-        Ok(Arc::new(Statistics { num_rows: Precision::Inexact(rows), ..unknown }))
+        Statistics { num_rows: Precision::Inexact(rows), ..Statistics::new_unknown(schema) }
+    }
+
+    fn execute(
+        self: &Arc<Self>,
+        _: &[Arc<dyn ExecutionPlan>],
+        schema: &SchemaRef,
+        _: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let rows = self.rows(filling(&context)?.as_ref(), schema)?;
+        Ok(Box::pin(MemoryStream::try_new(rows, schema.clone(), None)?))
     }
 }
 
 /// The slot below nodes that change no row.
-pub(crate) fn slot_below(plan: &Arc<dyn ExecutionPlan>) -> Option<&SlotExec> {
+pub(crate) fn slot_below(plan: &Arc<dyn ExecutionPlan>) -> Option<&Leaf> {
     let any: &dyn Any = plan.as_ref();
     if let Some(slot) = any.downcast_ref::<SlotExec>() {
-        return Some(slot);
+        return Some(&slot.node);
     }
     match plan.name() {
         "CooperativeExec" | "CoalesceBatchesExec" | "CoalescePartitionsExec" | "RepartitionExec" => {

@@ -27,7 +27,6 @@ use crate::bind::Input;
 use crate::conform::conform;
 use crate::refuse::with_reasons;
 use crate::slot::{Filling, Slot, SlotExec};
-use crate::state::State;
 
 /// Functions that answer to every row that there can be.
 const INFALLIBLE: &str = "array_has array_length bottom_edge btrim cardinality cell character_length coalesce concat \
@@ -99,7 +98,7 @@ impl Sound {
     fn filling(&self, rows: &RecordBatch) -> Result<Arc<Filling>> {
         let (taken, _) = self.input.take(std::slice::from_ref(rows))?;
         let batch = BTreeMap::from([(self.input.name.clone(), taken)]);
-        Ok(Arc::new(Filling { batch, state: State::default(), next: BTreeMap::new() }))
+        Ok(Arc::new(Filling { batch, ..Filling::default() }))
     }
 
     async fn run(&self, check: &Check, filling: &Arc<Filling>) -> Result<()> {
@@ -138,7 +137,7 @@ fn innermost<'a>(expression: &'a Arc<dyn PhysicalExpr>, alone: &RecordBatch) -> 
 /// Whether the plan as a whole sees nothing else.
 fn below(plan: &Arc<dyn ExecutionPlan>, input: &str, found: &mut Vec<Check>) -> Result<bool> {
     if let Some(slot) = plan.downcast_ref::<SlotExec>() {
-        return Ok(slot.slot == Slot::Batch(input.to_owned()));
+        return Ok(slot.node.slot == Slot::Batch(input.to_owned()));
     }
     let children = plan.children().into_iter().cloned().collect::<Vec<_>>();
     let mut alone = Vec::new();

@@ -37,8 +37,10 @@ pub(crate) struct Layout {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LookedUp {
     pub columns: Vec<usize>,
-    /// Whether a join asks for partners within a span of event time, and needs few of a key's rows.
+    /// Whether a join asks for partners within a span of event time.
     pub by_time: bool,
+    /// The columns that make a row a probing row's own, where the latest of those is asked for.
+    pub own: Option<Vec<usize>>,
 }
 
 /// What merging rows into a table did.

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StructArray, UInt32Array, make_comparator};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, StructArray, UInt32Array, make_comparator, new_null_array,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{SortOptions, and, concat, filter, is_not_null, take};
 use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};
@@ -49,8 +51,8 @@ pub(crate) fn ends_only(args: &[Arc<dyn PhysicalExpr>]) -> bool {
     models.is_some_and(|models| models.split(',').all(at_an_end))
 }
 
-/// The fields of an entry: when the impression was, its id, the row it was shown in, and whether the play came from its
-/// request.
+/// The fields of an entry: when the impression was, its id, the row it was shown in, whether the play came from its
+/// request, and how many candidates there are, where the list does not have all of them.
 fn entry(args: &[DataType]) -> Result<Fields> {
     let [_, id, row, _, ..] = args else {
         let what = "touches takes a time, an id, a row, whether it is the play's own, and the models";
@@ -61,6 +63,7 @@ fn entry(args: &[DataType]) -> Result<Fields> {
         Field::new("id", id.clone(), true),
         Field::new("row", row.clone(), true),
         Field::new("own", DataType::Boolean, true),
+        Field::new("place", DataType::Int64, true),
     ]))
 }
 
@@ -108,6 +111,10 @@ struct Lists {
     full: usize,
 }
 
+/// How many arguments are fields of an entry. Behind them scripts name the models; whoever passes over candidates says in
+/// their place how many there are.
+pub(crate) const TOLD: usize = 4;
+
 /// Entries of all groups that are worth a look at.
 const LOOKED_AT: usize = if cfg!(test) { 8 } else { 1 << 16 };
 
@@ -134,7 +141,11 @@ impl Lists {
             let column = filter(column, &kept)?;
             Ok(arrow::compute::cast(&column, self.entry[at].data_type())?)
         };
-        let columns = values.iter().take(self.entry.len()).enumerate().map(own).collect::<Result<Vec<_>>>()?;
+        let mut columns = values.iter().take(TOLD).enumerate().map(own).collect::<Result<Vec<_>>>()?;
+        columns.push(match values.get(TOLD) {
+            Some(places) if *places.data_type() == DataType::Int64 => filter(places, &kept)?,
+            _ => new_null_array(&DataType::Int64, kept.true_count()),
+        });
         Ok((Arc::new(StructArray::try_new(self.entry.clone(), columns, None)?), kept))
     }
 
