@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use datafusion::error::{DataFusionError, Result};
 
 /// What was made of rows, and the rows of which nothing could be made.
@@ -41,7 +42,13 @@ pub(crate) async fn apart<T, W: Future<Output = Result<T>>>(
 
 /// Whether an error is of what a row holds.
 pub(crate) fn is_of_values(error: &DataFusionError) -> bool {
-    matches!(error.find_root(), DataFusionError::ArrowError(..) | DataFusionError::Execution(_))
+    match error.find_root() {
+        DataFusionError::ArrowError(error, _) => {
+            !matches!(error.as_ref(), ArrowError::IoError(..) | ArrowError::MemoryError(_))
+        }
+        DataFusionError::Execution(_) => true,
+        _ => false,
+    }
 }
 
 /// Why a row is rejected: the expression, and what the engine says of it.
@@ -102,7 +109,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_of_values_is_an_error() {
-        let short = |_| std::future::ready(Err::<(), _>(DataFusionError::ResourcesExhausted("memory".to_owned())));
-        assert!(apart(&rows(&[1, 2]), short).await.is_err());
+        let errors: [fn() -> DataFusionError; 3] = [
+            || DataFusionError::ResourcesExhausted("memory".to_owned()),
+            || DataFusionError::from(ArrowError::MemoryError("memory".to_owned())),
+            || DataFusionError::from(ArrowError::IoError("disk".to_owned(), std::io::Error::other("disk"))),
+        ];
+        for error in errors {
+            assert!(apart(&rows(&[1, 2]), |_| std::future::ready(Err::<(), _>(error()))).await.is_err());
+        }
+        let cast = |_| std::future::ready(Err::<(), _>(ArrowError::CastError("x".to_owned()).into()));
+        assert_eq!(apart(&rows(&[1, 2]), cast).await.unwrap().failed.len(), 2);
     }
 }

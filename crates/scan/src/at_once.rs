@@ -93,7 +93,8 @@ impl Scan {
         let Tables { inputs: mut tables, sorted, .. } = tables;
         let config = if sorted { spilling_config(limits) } else { table_config(limits.parts()) };
         let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(GatherOnce)];
-        if limits.memory.is_none() {
+        // What a group join holds of its inputs it cannot spill.
+        if !sorted {
             rules.push(Arc::new(GroupJoinRule));
         }
         let context = session(&config, rules, runtime(limits.memory)?, self.binding().approximate, Detail::Summary);

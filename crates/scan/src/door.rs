@@ -34,6 +34,8 @@ pub struct Door {
     schema: SchemaRef,
     /// Each expression as it is written, and a plan of it alone: to name the one that fails on a row.
     parts: Vec<(String, Arc<dyn ExecutionPlan>)>,
+    /// The flags that there are: it is named where a row fails on none of their parts alone.
+    named: String,
 }
 
 /// What came of rows at the door.
@@ -110,7 +112,8 @@ impl Door {
             return Err(DataFusionError::Plan(format!("{} asks a query: it is about one row", named(select, filter))));
         }
         let plan = rows.create_physical_plan().await.map_err(|e| unplannable(e, &named(select, filter)))?;
-        Ok(Door { schema: Arc::new(canonical(&plan.schema())), plan, parts: parts(&given, select, filter).await? })
+        let (schema, parts) = (Arc::new(canonical(&plan.schema())), parts(&given, select, filter).await?);
+        Ok(Door { schema, plan, parts, named: named(select, filter) })
     }
 
     /// The column that a select list gives another name, such as `timestamp` of `timestamp as ts`.
@@ -151,7 +154,7 @@ impl Door {
                 return expression;
             }
         }
-        "--where and --select"
+        &self.named
     }
 }
 

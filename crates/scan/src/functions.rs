@@ -158,13 +158,10 @@ impl IdSets {
     }
 
     fn emit(&mut self, emit_to: EmitTo, detail: Detail) -> Result<ArrayRef> {
-        let emitted = match emit_to {
-            EmitTo::All => self.groups,
-            EmitTo::First(n) => n,
-        };
-        let (starts, ids) = self.ids.take(emitted, self.groups);
-        let parts = self.parts.take(emitted, self.groups);
-        self.groups -= emitted;
+        let groups = self.groups;
+        let emitted = self.leaving(emit_to);
+        let (starts, ids) = self.ids.take(emitted, groups);
+        let parts = self.parts.take(emitted, groups);
         let later = self.sketches.split_off(&(emitted as u32));
         let later = later.into_iter().map(|(group, sketch)| (group - emitted as u32, sketch)).collect();
         let mut sketches = std::mem::replace(&mut self.sketches, later);

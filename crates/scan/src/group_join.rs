@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
@@ -179,9 +180,11 @@ impl ExecutionPlan for GroupJoinExec {
         let (meeting, schema) = (self.meeting.clone(), self.schema());
         let gathered = async move {
             let left = meeting.left(&left, &join, &context).await?;
+            let held = reservation(&context);
             let mut rows = right.execute(partition, context.clone())?;
             while let Some(rows) = rows.try_next().await? {
                 if let Some(kept) = Kept::of(&join, &left, &rows)? {
+                    held.try_grow(kept.bytes())?;
                     meeting.kept.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
                 }
             }
@@ -189,14 +192,19 @@ impl ExecutionPlan for GroupJoinExec {
             let right = meeting.right(&left, &join, right.schema()).await?;
             let (place, piece) = ((partition, meeting.partitions), context.session_config().batch_size());
             let gathering = Gathering::new(join, left, right, schema, place, piece)?;
-            Ok::<_, DataFusionError>(futures::stream::try_unfold(gathering, |mut gathering| async {
+            Ok::<_, DataFusionError>(futures::stream::try_unfold((gathering, held), |(mut gathering, held)| async {
                 let (gathering, rows) = apart(move || gathering.next().map(|rows| (gathering, rows))).await?;
-                Ok(rows.map(|rows| (rows, gathering)))
+                Ok(rows.map(|rows| (rows, (gathering, held))))
             }))
         };
         let rows = futures::stream::once(gathered).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
+}
+
+/// What a group join holds is counted among the memory of its session.
+pub(crate) fn reservation(context: &Arc<TaskContext>) -> MemoryReservation {
+    MemoryConsumer::new("GroupJoinExec").register(context.memory_pool())
 }
 
 /// Does some work on a thread of its own, begun at once. A task would be worked off by the thread that begot it, or woke

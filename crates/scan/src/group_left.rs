@@ -7,6 +7,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::EmitTo;
 use datafusion::physical_expr::PhysicalExprRef;
 use datafusion::physical_plan::ExecutionPlan;
@@ -14,7 +15,7 @@ use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use futures::TryStreamExt;
 
-use crate::group_join::{GroupJoin, apart};
+use crate::group_join::{GroupJoin, apart, reservation};
 use crate::grouped::by_group;
 use crate::index::Index;
 use crate::pairs::evaluated;
@@ -34,7 +35,11 @@ pub(crate) struct Left {
     /// Of each row the first and the last time that a partner may have, where the filter bounds it.
     pub spans: Option<Vec<(i64, i64)>>,
     pub groups: Groups,
+    _held: MemoryReservation,
 }
+
+/// Bytes of a left row beside its columns: in the index, and as a key, a span and a member of a group.
+const BYTES_BESIDE: usize = 64;
 
 /// Rows by group.
 #[derive(Debug)]
@@ -54,7 +59,12 @@ impl Left {
         context: &Arc<TaskContext>,
     ) -> Result<Left> {
         let schema = left.schema();
-        let batches: Vec<RecordBatch> = left.execute(0, context.clone())?.try_collect().await?;
+        let (held, mut batches) = (reservation(context), Vec::new());
+        let mut rows = left.execute(0, context.clone())?;
+        while let Some(rows) = rows.try_next().await? {
+            held.try_grow(rows.get_array_memory_size() + rows.num_rows() * BYTES_BESIDE)?;
+            batches.push(rows);
+        }
         let batches = Arc::new(batches);
         let grouping = {
             let (batches, join, schema) = (batches.clone(), join.clone(), schema.clone());
@@ -76,7 +86,7 @@ impl Left {
             partnered.update(Arc::new(Partnered::new(right_keys, index.clone())))?;
             partnered.mark_complete();
         }
-        Ok(Left { rows, on, index, key_of, spans, groups })
+        Ok(Left { rows, on, index, key_of, spans, groups, _held: held })
     }
 }
 

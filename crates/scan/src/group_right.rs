@@ -25,6 +25,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// What they take of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.get_array_memory_size() + self.keys.capacity() * size_of::<u32>()
+    }
+
     /// Those of some rows; none where no row has a partner.
     pub(crate) fn of(join: &GroupJoin, left: &Left, rows: &RecordBatch) -> Result<Option<Kept>> {
         let on = evaluated(join.on.iter().map(|(_, right)| right), rows)?;

@@ -43,10 +43,10 @@ impl HashSets {
     /// Takes sets out, united and settled, one by one: each is gone when the next is put together.
     fn emit(&mut self, emit_to: EmitTo, mut each: impl FnMut(Bottom) -> Result<()>) -> Result<()> {
         self.grow(self.groups);
-        let sets = emit_to.take_needed(&mut self.sets);
+        let groups = self.groups;
+        let (sets, leaving) = (emit_to.take_needed(&mut self.sets), self.leaving(emit_to));
         self.held -= sets.iter().map(Bottom::bytes).sum::<usize>();
-        let parts = self.parts.take(sets.len(), self.groups);
-        self.groups -= sets.len();
+        let parts = self.parts.take(leaving, groups);
         for (group, mut set) in sets.into_iter().enumerate() {
             for (values, row) in parts.of(group) {
                 let (hashes, _) = values.as_binary_view().value(row).as_chunks::<8>();

@@ -68,6 +68,7 @@ mod sorted;
 mod sound;
 mod sound_table;
 mod span;
+mod spool;
 mod state;
 mod table;
 mod texts;

@@ -11,6 +11,17 @@ use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 pub(crate) trait Groups: GroupsAccumulator {
     /// How many there are.
     fn groups(&mut self) -> &mut usize;
+
+    /// How many are taken out, which are then no more.
+    fn leaving(&mut self, emit_to: EmitTo) -> usize {
+        let groups = self.groups();
+        let count = match emit_to {
+            EmitTo::All => *groups,
+            EmitTo::First(count) => count,
+        };
+        *groups -= count;
+        count
+    }
 }
 
 /// The one group.

@@ -90,12 +90,9 @@ impl Times {
 
     /// Takes out a list for each group: of the sorted times those which `kept` says of them and of the one before.
     fn emit(&mut self, emit_to: EmitTo, kept: impl Fn(Option<i64>, i64) -> bool) -> Result<ArrayRef> {
-        let count = match emit_to {
-            EmitTo::All => self.groups,
-            EmitTo::First(count) => count,
-        };
-        let (starts, mut times) = self.times.take(count, self.groups);
-        self.groups -= count;
+        let groups = self.groups;
+        let count = self.leaving(emit_to);
+        let (starts, mut times) = self.times.take(count, groups);
         let (mut lengths, mut all) = (Vec::with_capacity(count), Vec::new());
         for bounds in starts.windows(2) {
             let group = &mut times[bounds[0] as usize..bounds[1] as usize];

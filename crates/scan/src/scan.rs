@@ -13,8 +13,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::memory::MemoryStream;
-use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
+use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::Query;
 
@@ -36,6 +35,7 @@ use crate::repeated::repeats;
 use crate::script::{Script, ScriptError};
 use crate::slot::{Filling, Slot, SlotExec};
 use crate::sound::Sound;
+use crate::spool::spooled;
 use crate::state::State;
 use crate::table::{Layout, Merged};
 use crate::texts::{text_list, text_set};
@@ -88,6 +88,8 @@ pub struct Scan {
     /// By input, where expressions over its rows may fail.
     pub(crate) sound: BTreeMap<String, Arc<Sound>>,
     config: SessionConfig,
+    /// Of all steps.
+    runtime: Arc<RuntimeEnv>,
 }
 
 struct Template {
@@ -126,9 +128,8 @@ impl Scan {
     /// A script that breaks its contract, with the line and the reason.
     pub async fn new(script: &Script, binding: &Binding) -> Result<Scan, ScriptError> {
         let rule = Arc::new(KeyLookupRule::default());
-        let config = template_config();
-        let context =
-            session(&config, vec![rule.clone()], Arc::new(RuntimeEnv::default()), binding.approximate, Detail::Whole);
+        let (config, runtime) = (template_config(), Arc::new(RuntimeEnv::default()));
+        let context = session(&config, vec![rule.clone()], runtime.clone(), binding.approximate, Detail::Whole);
         let Bound { inputs, states, outputs, views } = bind(script, binding, &context).await?;
         let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
         let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
@@ -157,7 +158,8 @@ impl Scan {
             let of = Sound::of(input, plans, &config).map_err(failed)?;
             sound.extend(of.map(|of| (input.name.clone(), Arc::new(of))));
         }
-        Ok(Scan { script: script.clone(), binding, inputs, outputs, views, layouts, templates, deltas, sound, config })
+        let script = script.clone();
+        Ok(Scan { script, binding, inputs, outputs, views, layouts, templates, deltas, sound, config, runtime })
     }
 
     /// The script that f is.
@@ -275,9 +277,12 @@ impl Scan {
     }
 
     async fn run(&self, plan: &Arc<dyn ExecutionPlan>, filling: &Arc<Filling>) -> Result<Vec<RecordBatch>> {
+        collect(reset_plan_states(plan.clone())?, self.task(filling)).await
+    }
+
+    fn task(&self, filling: &Arc<Filling>) -> Arc<TaskContext> {
         let config = self.config.clone().with_extension(filling.clone());
-        let context = TaskContext::default().with_session_config(config);
-        collect(reset_plan_states(plan.clone())?, Arc::new(context)).await
+        Arc::new(TaskContext::default().with_session_config(config).with_runtime(self.runtime.clone()))
     }
 
     async fn run_outputs(
@@ -287,8 +292,8 @@ impl Scan {
     ) -> Result<BTreeMap<String, SendableRecordBatchStream>> {
         let mut outputs: BTreeMap<String, SendableRecordBatchStream> = BTreeMap::new();
         for (name, template) in self.templates.iter().filter(|(_, template)| template.follows_merge == follows_merge) {
-            let rows = self.run(&template.plan, filling).await?;
-            outputs.insert(name.clone(), Box::pin(MemoryStream::try_new(rows, template.plan.schema(), None)?));
+            let rows = execute_stream(reset_plan_states(template.plan.clone())?, self.task(filling))?;
+            outputs.insert(name.clone(), spooled(rows, &self.runtime).await?);
         }
         Ok(outputs)
     }

@@ -149,11 +149,13 @@ impl Lists {
         Ok((Arc::new(StructArray::try_new(self.entry.clone(), columns, None)?), kept))
     }
 
-    /// The lists of the first `count` groups; the others become the first.
-    fn emit(&mut self, count: usize) -> Result<ArrayRef> {
+    /// The lists of the first groups; the others become the first.
+    fn emit(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let total = self.total;
+        let count = self.leaving(emit_to);
         let all = one_array(&DataType::Struct(self.entry.clone()), std::mem::take(&mut self.chunks))?;
         let mut order = vec![0u32; self.groups.len()];
-        let starts = by_group(&self.groups, self.total, |from, to| order[to] = from as u32);
+        let starts = by_group(&self.groups, total, |from, to| order[to] = from as u32);
         let (offsets, kept) = distinct(all.as_struct(), &starts[..=count], order.clone(), self.ends)?;
         let values = take(&all, &UInt32Array::from(kept), None)?;
         // Text that is a small part of what it came in would keep all of that.
@@ -163,7 +165,6 @@ impl Lists {
         self.groups = rest.iter().map(|at| self.groups[*at as usize] - count as u32).collect();
         self.chunks =
             if rest.is_empty() { Vec::new() } else { vec![take(&all, &UInt32Array::from(rest.to_vec()), None)?] };
-        self.total -= count;
         Ok(Arc::new(ListArray::try_new(item(self.entry.clone()), OffsetBuffer::new(offsets.into()), values, None)?))
     }
 
@@ -266,10 +267,7 @@ impl GroupsAccumulator for Lists {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        self.emit(match emit_to {
-            EmitTo::All => self.total,
-            EmitTo::First(count) => count,
-        })
+        self.emit(emit_to)
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {

@@ -126,20 +126,54 @@ async fn a_subject_that_has_all_events_is_credited_by_its_ends() {
     shuffle(&mut events, &mut rng);
     for (model, last) in [("last", true), ("first", false)] {
         let scan = scan("attribute", &["impressions", "plays"], Some(model)).await;
-        let mut found: BTreeMap<i64, Option<i64>> = BTreeMap::new();
-        for rows in scan.outputs()[0].compact(&at_once(&scan, &events, false).await).unwrap().map(Result::unwrap) {
-            let column =
-                |name: &str| rows.column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>().clone();
-            let (play, impression) = (column("play_ts"), column("impression_ts"));
-            found.extend(
-                (0..rows.num_rows())
-                    .map(|row| (play.value(row), impression.is_valid(row).then(|| impression.value(row)))),
-            );
-        }
-        let expected = played.iter().map(|play| {
-            let mut within = shown.range(play - 1440 * MINUTE..=*play);
-            (*play, if last { within.next_back() } else { within.next() }.copied())
-        });
-        assert_eq!(found, expected.collect(), "{model}");
+        let expected: BTreeMap<i64, Option<i64>> = played
+            .iter()
+            .map(|play| {
+                let mut within = shown.range(play - 1440 * MINUTE..=*play);
+                (*play, if last { within.next_back() } else { within.next() }.copied())
+            })
+            .collect();
+        assert_eq!(credited(&scan, &at_once(&scan, &events, false).await), expected, "{model}, at once");
+        assert_eq!(credited(&scan, &in_steps(&scan, &events, 10_000).await), expected, "{model}, in steps");
+    }
+}
+
+/// By the time of a play that of the impression which is credited.
+fn credited(scan: &Scan, out: &[RecordBatch]) -> BTreeMap<i64, Option<i64>> {
+    let mut found = BTreeMap::new();
+    for rows in scan.outputs()[0].compact(out).unwrap().map(Result::unwrap) {
+        let column = |name: &str| rows.column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>().clone();
+        let (play, impression) = (column("play_ts"), column("impression_ts"));
+        let of = |row| (play.value(row), impression.is_valid(row).then(|| impression.value(row)));
+        found.extend((0..rows.num_rows()).map(of));
+    }
+    found
+}
+
+/// Subjects of which some have many events, in any order and cut: a stream finds what a table does, of any model, and so
+/// the play's own impressions and where plays came from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_credits_subjects_with_many_events_as_a_table_does() {
+    let mut rng = seeded(13);
+    let mut events: Vec<Event> = (0..6_000)
+        .map(|id| {
+            // Few times and fewer requests: impressions at one time, and several of a play's own.
+            let ts = BASE + rng.random_range(0..2_000) * MINUTE;
+            let input = if rng.random_bool(0.9) { "impressions" } else { "plays" };
+            let request_id = Some(format!("r{}", rng.random_range(0..200)));
+            let video_id = Some(if rng.random_bool(0.7) { 1 } else { rng.random_range(2..40) });
+            Event { input, event_id: format!("e{id}"), ts, request_id, video_id, country: None }
+        })
+        .collect();
+    for model in ["last", "first", "last,first", "linear", "last,decay"] {
+        let scan = scan("attribute", &["impressions", "plays"], Some(model)).await;
+        assert!(scan.explain().contains("GroupLookupExec"), "{}", scan.explain());
+        let rows = |out: Vec<RecordBatch>| -> Vec<RecordBatch> {
+            scan.outputs()[0].compact(&out).unwrap().map(Result::unwrap).collect()
+        };
+        let whole = rows(at_once(&scan, &events, false).await);
+        assert_eq!(rows(in_steps(&scan, &events, 500).await), whole, "{model}");
+        shuffle(&mut events, &mut rng);
+        assert_eq!(rows(in_steps(&scan, &events, 333).await), whole, "{model}");
     }
 }
