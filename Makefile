@@ -32,7 +32,7 @@ lint: need-cargo ## format, clippy, one version of each pinned crate
 	  awk '$$1 ~ /^($(PINNED))$$/ { print; n[$$1]++ } END { for (crate in n) if (n[crate] > 1) exit 1 }' || \
 	  { echo "make: two versions of a pinned crate" >&2; exit 1; }
 
-check: test lint ## all that CI runs
+check: lint test ## all that CI runs
 
 bench: build ## side by side with DuckDB and Polars
 	@RESCAN=$(RESCAN) sh cli/benches/bench.sh

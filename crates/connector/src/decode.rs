@@ -11,18 +11,10 @@ use crate::json;
 use crate::position;
 use crate::row::Row;
 use crate::source::{Chunk, Offset, Rejected, position_fields};
+use crate::text_format::TextFormat;
 
 /// A row of text longer than this is rejected: 16 MiB.
 pub const ROW_BYTES_MAX: usize = 16 << 20;
-
-/// How a row of text is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextFormat {
-    /// A JSON object.
-    Json,
-    /// A CSV record, RFC 4180. An empty field is null.
-    Csv,
-}
 
 /// Decodes the rows of one source partition, chunk by chunk.
 ///

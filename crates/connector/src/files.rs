@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::ahead::{Ahead, Found};
 use crate::block::Block;
-use crate::decode::{Decoder, TextFormat};
+use crate::decode::Decoder;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::infer::infer;
@@ -22,6 +22,7 @@ use crate::parquet_file;
 use crate::position;
 use crate::source::{Offset, Poll, Source};
 use crate::text_file::unpacked;
+use crate::text_format::TextFormat;
 use crate::walk::{Shape, Step, Walk};
 
 /// How files are to be read.

@@ -9,9 +9,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::csv;
-use crate::decode::TextFormat;
 use crate::fault::SourceError;
 use crate::source::TIME;
+use crate::text_format::TextFormat;
 use crate::time;
 
 /// What a column's values have been so far.

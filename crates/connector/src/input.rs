@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::decode::TextFormat;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::names;
+use crate::text_format::TextFormat;
 
 /// How a file's rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@ use std::io;
 
 use anyhow::{Result, bail};
 
-use crate::decode::TextFormat;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::input::{FileFormat, InputFile, Stat};
@@ -18,6 +17,7 @@ use crate::parquet_file;
 use crate::source::Offset;
 use crate::sum::{self, RowSum};
 use crate::text_file::unpacked;
+use crate::text_format::TextFormat;
 
 /// Files that are gone are known again for as long as there are no more of them than this.
 const GONE_MAX: usize = 1000;

@@ -5,8 +5,9 @@ use std::io::{ErrorKind, Read, Result};
 use memchr::memchr;
 
 use crate::csv;
-use crate::decode::{ROW_BYTES_MAX, TextFormat};
+use crate::decode::ROW_BYTES_MAX;
 use crate::sum::RowSum;
+use crate::text_format::TextFormat;
 
 const READ: usize = 1 << 20;
 /// The first read is smaller, for there may be many small files.

@@ -13,7 +13,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, RetryConfig};
 use url::Url;
 
-use crate::verify::Verified;
+use crate::verified::Verified;
 
 /// A directory, file or prefix in a store; it need not exist.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::fs::File;
 use anyhow::{Result, ensure};
 
 use crate::block::Block;
-use crate::decode::{Decoder, TextFormat};
+use crate::decode::Decoder;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::input::{FileFormat, InputFile, Stat};
@@ -15,6 +15,7 @@ use crate::mark::FileMark;
 use crate::parquet_file::{self, ParquetFile};
 use crate::sum;
 use crate::text_file::TextFile;
+use crate::text_format::TextFormat;
 use crate::walk::Shape;
 
 pub(crate) struct Reading {

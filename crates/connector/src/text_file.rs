@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use flate2::read::MultiGzDecoder;
 
 use crate::block::{self, Block};
-use crate::decode::{Decoder, TextFormat};
+use crate::decode::Decoder;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::input::InputFile;
@@ -16,6 +16,7 @@ use crate::line::Rows;
 use crate::mark::FileMark;
 use crate::source::Offset;
 use crate::sum::RowSum;
+use crate::text_format::TextFormat;
 
 pub(crate) struct TextFile {
     topic: String,

@@ -1,8 +1,6 @@
 //! Files of sealed hours compared with what their `_SUCCESS` says: Parquet itself takes many a flipped bit for data.
 
-use std::collections::HashSet;
 use std::path::Path as LocalPath;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -18,30 +16,16 @@ use crate::partitions::DataFile;
 /// How many files are compared at the same time.
 const READS: usize = 8;
 
-/// The files that were compared already, by path and version. Copies of a [`Location`] share it, so that a run reads a
-/// file once for this, however many of its plans need it.
-#[derive(Clone, Debug, Default)]
-pub struct Verified(Arc<Mutex<HashSet<(Path, String)>>>);
-
-impl Verified {
-    fn holds(&self, file: &DataFile) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.contains(&(file.path.clone(), file.version.clone()))
-    }
-
-    fn add(&self, file: &DataFile) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((file.path.clone(), file.version.clone()));
-    }
-}
-
 /// Reads files once and compares their bytes with what the `_SUCCESS` of their hour says. Files of hours that other
 /// engines wrote pass: nothing is known of them. An object in a bucket is fetched for it a second time.
 ///
 /// # Errors
 /// [`SourceError::BadData`] for a file that is another one; a store that cannot be read.
 pub async fn verify(root: &Location, files: &[DataFile]) -> Result<()> {
-    let open = files.iter().filter_map(|file| Some((file.sum.clone()?, file))).filter(|(_, f)| !root.verified.holds(f));
+    let open = files
+        .iter()
+        .filter_map(|file| Some((file.sum.clone()?, file)))
+        .filter(|(_, f)| !root.verified.holds(&f.path, &f.version));
     // Owned, or the future could not be sent to another thread: the compiler takes the borrow for a general one.
     let checks: Vec<_> = open.map(|(sum, file)| check(root.clone(), file.clone(), sum)).collect();
     stream::iter(checks).buffer_unordered(READS).try_collect::<()>().await
@@ -61,7 +45,7 @@ async fn check(root: Location, file: DataFile, sum: Sum) -> Result<()> {
         SourceError::BadData(format!("{} {said}; it has {now}, and was sealed with {then}", root.spelled(&file.path)))
     };
     ensure!(found == sum, differs());
-    root.verified.add(&file);
+    root.verified.add(&file.path, &file.version);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use arrow::datatypes::Schema;
 
 use crate::block::Block;
-use crate::decode::{Decoder, TextFormat};
+use crate::decode::Decoder;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::input::{FileFormat, Input, InputFile, Stat};
@@ -20,6 +20,7 @@ use crate::names;
 use crate::reading::{Next, Opened, Reading, half};
 use crate::source::Offset;
 use crate::text_file::{TextFile, unpacked};
+use crate::text_format::TextFormat;
 
 /// A directory of more files than this is looked through again no sooner than `REST` times as long as that took.
 const MANY: usize = 1000;

@@ -4,7 +4,7 @@
 use crate::catalog::DEVICES;
 use crate::dice::{Chance, Dice, Stream};
 use crate::event::Event;
-use crate::plan::{HOUR_MS, Plan};
+use crate::plan::Plan;
 
 /// From a client to the source partition, milliseconds, in quantiles.
 const SOURCE_MS: [u64; 9] = [200, 500, 900, 1_500, 2_500, 4_000, 8_000, 20_000, 120_000];
@@ -14,9 +14,6 @@ const COPY_MS: [u64; 5] = [1, 1_000, 4_000, 12_000, 60_000];
 const LATE_MS: [u64; 8] = [45_000, 90_000, 180_000, 400_000, 900_000, 1_800_000, 3_600_000, 7_200_000];
 /// The longest that a punctual event and its duplicate can take: collecting, sending, sending again.
 const PUNCTUAL_MAX_MS: u64 = 30_000 + 120_000 + 60_000;
-/// Before the end of a run, its last events may be this far from having arrived.
-const TAIL_MS: u64 = 120_000;
-
 /// An event on its way.
 #[derive(Clone, Copy)]
 pub(crate) struct Parcel {
@@ -47,7 +44,7 @@ impl<'p> Delivery<'p> {
             dice: Dice::new(plan.seed, Stream::Delivery),
             late_dice: Dice::new(plan.seed, Stream::Late),
             copy_dice: Dice::new(plan.seed, Stream::Copies),
-            late: Chance::of(late_chance(plan)),
+            late: Chance::of(plan.late_chance()),
             copy: Chance::of(plan.duplicates),
         }
     }
@@ -62,7 +59,7 @@ impl<'p> Delivery<'p> {
             }
             let arrival = event.ts + self.punctual(flush - event.ts + way);
             let (delayed, more) = (self.late_dice.chance(self.late), self.late_dice.among(&LATE_MS));
-            let delayed = delayed && event.ts < late_before(self.plan);
+            let delayed = delayed && event.ts < self.plan.late_before();
             let arrival = if delayed { event.ts + self.plan.watermark_delay_ms + more } else { arrival };
             parcels.push(Parcel { arrival, event, delayed, copy: false, pairs: 0 });
         }
@@ -85,17 +82,6 @@ impl<'p> Delivery<'p> {
 /// The longest that any event can take, milliseconds.
 pub(crate) fn longest_ms(plan: &Plan) -> u64 {
     PUNCTUAL_MAX_MS.max(plan.watermark_delay_ms + LATE_MS[LATE_MS.len() - 1])
-}
-
-/// How likely an event that can be late must be so, that the share of all is as asked. Above 1: impossible.
-pub(crate) fn late_chance(plan: &Plan) -> f64 {
-    let room = late_before(plan).saturating_sub(plan.start_ms);
-    if plan.late == 0.0 { 0.0 } else { plan.late * (plan.hours * HOUR_MS) as f64 / room as f64 }
-}
-
-/// Only earlier events can be late: nothing comes after the end to move the watermark past the others.
-fn late_before(plan: &Plan) -> u64 {
-    plan.end_ms().saturating_sub(plan.watermark_delay_ms + TAIL_MS)
 }
 
 /// When the event's client next sends what it has collected.

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use crate::delivery::late_chance;
-
+/// Before the end of a run, its last events may be this far from having arrived.
+const TAIL_MS: u64 = 120_000;
 pub(crate) const HOUR_MS: u64 = 3_600_000;
 /// A page shows this many impressions.
 pub(crate) const PAGE_MIN: u64 = 5;
@@ -104,7 +104,7 @@ impl Plan {
         ensure!((1..=10_000).contains(&self.partitions), "--partitions {} is not from 1 to 10000", self.partitions);
         ensure!(self.watermark_delay_ms <= 8784 * HOUR_MS, "--watermark-delay is more than a year");
         ensure!(
-            late_chance(self) <= 1.0,
+            self.late_chance() <= 1.0,
             "--late {} cannot be met: only what is older than --watermark-delay when the run ends can be late; \
              ask for more --hours or a shorter delay",
             self.late
@@ -118,6 +118,17 @@ impl Plan {
 
     pub(crate) fn end_ms(&self) -> u64 {
         self.start_ms + self.hours * HOUR_MS
+    }
+
+    /// How likely an event that can be late must be so, that the share of all is as asked. Above 1: impossible.
+    pub(crate) fn late_chance(&self) -> f64 {
+        let room = self.late_before().saturating_sub(self.start_ms);
+        if self.late == 0.0 { 0.0 } else { self.late * (self.hours * HOUR_MS) as f64 / room as f64 }
+    }
+
+    /// Only earlier events can be late: nothing comes after the end to move the watermark past the others.
+    pub(crate) fn late_before(&self) -> u64 {
+        self.end_ms().saturating_sub(self.watermark_delay_ms + TAIL_MS)
     }
 
     pub(crate) fn malformed(&self) -> f64 {

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::durable::{Op, folder};
+use crate::op::{Op, folder};
 
 #[derive(Default)]
 struct Disk {

@@ -10,7 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::crash::{cut_power, restart, steps, stop_at};
-use crate::durable::{Op, create_dirs, folder, write_unsynced};
+use crate::durable::{create_dirs, write_unsynced};
+use crate::op::{Op, folder};
 use crate::{Epoch, Journal, JournalError, Ledger, Marker, Publish, SourceFacts, StateFile, Sum};
 
 const LAST: u64 = 4;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::checksum::Sum;
 #[cfg(test)]
 pub(crate) use crate::crash::step;
+use crate::op::{Op, folder};
 
 /// How [`create_exclusive`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,11 +138,6 @@ pub(crate) fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// The directory of a path; `.` where it has none.
-pub(crate) fn folder(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// `.NAME.TOKEN.tmp`. A name left over from a crash is passed by and never written to: it can be a second link to a
 /// record. The bytes' checksum is in the token, so that another writer's file is never taken for ours.
 fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
@@ -159,18 +155,6 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
 
 fn name(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
-}
-
-/// A change to the disk, as [`step`] is told of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
-    Create,
-    Sync,
-    Link,
-    Rename,
-    Remove,
-    MakeDir,
-    SyncDir,
 }
 
 /// The seam before each change to the disk: tests stop there, and note what a power cut would lose.

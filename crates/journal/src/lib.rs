@@ -28,6 +28,7 @@ mod error;
 mod journal;
 mod ledger;
 mod lock;
+mod op;
 mod publish;
 mod recover;
 mod syncs;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::below::below;
 use crate::checksum::checksum_of;
-use crate::durable::{folder, link, make_dirs, remove, rename, write_replacement};
+use crate::durable::{link, make_dirs, remove, rename, write_replacement};
 use crate::epoch::{Epoch, Marker, Publish};
 use crate::error::JournalError;
+use crate::op::folder;
 use crate::syncs::Syncs;
 use crate::vouch::vouched;
 

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::durable::{Op, step};
+use crate::durable::step;
 use crate::error::JournalError;
+use crate::op::Op;
 
 /// Files that wait for the disk at the same time, and files that are open and wait for their turn.
 const AT_ONCE: usize = 32;

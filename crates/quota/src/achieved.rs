@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clause::{Cell, Kind};
 use crate::problem::Problem;
 use crate::rules::{Rule, Rules};
-use crate::solve::SolveError;
+use crate::unsolved::SolveError;
 
 /// Achieved against desired, of a whole sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

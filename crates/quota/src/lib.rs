@@ -23,10 +23,11 @@ mod solve;
 mod split;
 mod system;
 mod total;
+mod unsolved;
 
 pub use achieved::{Achieved, Line, RuleAchieved, achieved};
 pub use clause::{Cell, Clause, Kind};
-pub use relax::Relaxed;
 pub use rules::{Negatives, Place, Rule, Rules, RulesError};
-pub use solve::{Infeasible, SolveError, relax, solve};
+pub use solve::{relax, solve};
 pub use split::{SplitError, Splits};
+pub use unsolved::{Infeasible, Relaxed, SolveError};

@@ -3,8 +3,8 @@
 use crate::clause::{Amount, Cell, Clause, Demands, Kind};
 use crate::rules::Rules;
 use crate::simplex::Unsettled;
-use crate::solve::SolveError;
 use crate::system::{Bound, System};
+use crate::unsolved::SolveError;
 
 /// The most rows there may be of all cells together: beyond it floats do not count singly.
 const MOST: u64 = 1 << 52;

@@ -2,24 +2,12 @@
 
 use std::cmp::Ordering;
 
-use serde::{Deserialize, Serialize};
-
 use crate::branch::{self, Goal};
-use crate::clause::Clause;
 use crate::problem::Problem;
 use crate::proportion;
 use crate::simplex::{Column, Simplex, Unsettled};
 use crate::system::{Program, Row, System};
-
-/// A clause that gave way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Relaxed {
-    /// The clause, with what it wanted as its demand.
-    #[serde(flatten)]
-    pub clause: Clause,
-    /// The rows it gets instead.
-    pub given: u64,
-}
+use crate::unsolved::Relaxed;
 
 /// Where [`Elastic::bend`] comes to: what each class is missed by, the total, the numbers.
 struct Bent {

@@ -1,7 +1,7 @@
 //! What to doubt of the estimates of a policy: that it is a distribution, and that its replay means what it seems to.
 
-use crate::estimator::Estimates;
-use crate::policy_page::estimate_cell;
+use crate::estimate_cell::estimate_cell;
+use crate::estimates::Estimates;
 
 /// Standard errors by which a mean weight differs from 1 before it counts as another number: with fewer, of many honest
 /// policies some would be named.

@@ -9,6 +9,8 @@ mod axis;
 mod bars;
 mod chart;
 mod doubts;
+mod estimate_cell;
+mod estimates;
 mod estimator;
 mod exact_sum;
 mod intervals;
@@ -19,7 +21,8 @@ mod policy_page;
 mod sample_page;
 
 pub use bars::{Bar, Bars};
-pub use estimator::{Estimates, Estimator, Logged, PolicyEstimates, SlotEstimates};
+pub use estimates::{Estimates, PolicyEstimates, SlotEstimates};
+pub use estimator::{Estimator, Logged};
 pub use intervals::{Interval, Intervals, IntervalsRow, Panel};
 pub use moments::Estimate;
 pub use number::{count, number};

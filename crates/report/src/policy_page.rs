@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::bars::{Bar, Bars};
-use crate::estimator::{Estimates, PolicyEstimates};
+use crate::estimate_cell::estimate_cell;
+use crate::estimates::{Estimates, PolicyEstimates};
 use crate::intervals::{Interval, Intervals, IntervalsRow, Panel};
-use crate::moments::Estimate;
-use crate::number::{as_exact_as, count, number};
+use crate::number::{count, number};
 use crate::page::{Page, Section, Table};
 
 /// More panels than this nobody compares.
@@ -145,14 +145,4 @@ fn cells(slot: &str, of: &Estimates) -> Vec<String> {
     let estimates = [of.take_rate, of.replay, of.ips, of.snips].map(estimate_cell);
     let sizes = [slot.to_owned(), count(of.rows), count(of.matched), number(of.effective_sample_size)];
     sizes.into_iter().chain(estimates).collect()
-}
-
-pub(crate) fn estimate_cell(estimate: Option<Estimate>) -> String {
-    match estimate {
-        Some(Estimate { value, standard_error: Some(error), low: Some(low), high: Some(high) }) if error > 0.0 => {
-            let [value, low, high] = [value, low, high].map(|number| as_exact_as(error, number));
-            format!("{value}\n[{low}, {high}]")
-        }
-        estimate => number(estimate.map(|of| of.value)),
-    }
 }
