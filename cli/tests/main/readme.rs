@@ -1,14 +1,19 @@
-//! The README as a newcomer runs it: every command, with the output that it shows.
+//! README and guide as a newcomer runs them, one after the other: every command, with the output that it shows.
 
 use std::path::Path;
 use std::process::Command;
 
 const README: &str = include_str!("../../../README.md");
+const GUIDE: &str = include_str!("../../GUIDE.md");
 
 /// The blocks of a kind, in order.
 pub fn blocks(kind: &str) -> Vec<&'static str> {
     let fence = format!("```{kind}\n");
-    README.split(fence.as_str()).skip(1).filter_map(|rest| rest.split("\n```").next()).collect()
+    let of = |page: &'static str| {
+        let begun = page.split(fence.as_str()).skip(1).collect::<Vec<_>>();
+        begun.into_iter().filter_map(|rest| rest.split("\n```").next())
+    };
+    of(README).chain(of(GUIDE)).collect()
 }
 
 /// What a command prints, however it ends, and whether it ends well.
@@ -85,12 +90,33 @@ fn the_demo_agrees_with_itself() {
     assert!(page("policies.html").contains("popular") && page("sample.html").contains("<svg"));
 }
 
+#[test]
+fn the_readme_is_short() {
+    assert!(README.lines().count() <= 150);
+}
+
+/// Each link of the guide's contents is one of its headings, and each file that is named is there.
+#[test]
+fn links_lead_somewhere() {
+    let heading = |line: &'static str| Some(line.strip_prefix("## ")?.to_lowercase().replace(' ', "-"));
+    let headings: Vec<String> = GUIDE.lines().filter_map(heading).collect();
+    for (page, below) in [(README, ".."), (GUIDE, ".")] {
+        for link in page.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let there = link.strip_prefix('#').map_or_else(
+                || Path::new(below).join(link).is_file(),
+                |heading| headings.iter().any(|known| known == heading),
+            );
+            assert!(there, "{link}");
+        }
+    }
+}
+
 /// A block of another kind would be one that no test runs.
 #[test]
 fn every_block_is_of_a_kind_that_is_run() {
-    let fences = README.lines().filter_map(|line| line.strip_prefix("```")).step_by(2);
+    let fences = |page: &'static str| page.lines().filter_map(|line| line.strip_prefix("```")).step_by(2);
     let run = ["console", "sql", "sh", "sh kafka", "cron", "make"];
-    fences.for_each(|kind| assert!(run.contains(&kind), "{kind:?}"));
+    fences(README).chain(fences(GUIDE)).for_each(|kind| assert!(run.contains(&kind), "{kind:?}"));
     assert_eq!(blocks("sh"), ["make demo"]);
 }
 
@@ -104,7 +130,8 @@ fn the_script_is_the_one_that_runs() {
 #[test]
 fn make_has_every_target_that_is_named() {
     let makefile = include_str!("../../../Makefile");
-    for word in README.split('`').filter_map(|code| code.strip_prefix("make ")).chain(["demo"]) {
+    let words = |page: &'static str| page.split('`').filter_map(|code| code.strip_prefix("make "));
+    for word in words(README).chain(words(GUIDE)).chain(["demo"]) {
         assert!(makefile.contains(&format!("\n{word}: ")), "make {word}");
     }
 }
