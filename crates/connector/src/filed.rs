@@ -11,15 +11,14 @@ use arrow::compute::{cast, max, min};
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execute_stream;
+use event_time::{Hour, TIME};
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 
 use crate::failure::failed;
 use crate::fault::SourceError;
-use crate::hour::Hour;
 use crate::location::Location;
 use crate::partitions::{DataFile, HourFiles};
-use crate::source::TIME;
 use crate::table::{FOOTERS, Files, Footer, footer_of};
 
 /// What is done with rows that are not in the directory of their hour.

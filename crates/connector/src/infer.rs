@@ -5,12 +5,12 @@ use std::fmt;
 
 use anyhow::{Result, bail, ensure};
 use arrow::datatypes::{DataType, Field, Schema};
+use event_time::TIME;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::csv;
 use crate::fault::SourceError;
-use crate::source::TIME;
 use crate::text_format::TextFormat;
 use crate::time;
 

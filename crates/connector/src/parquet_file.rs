@@ -12,6 +12,7 @@ use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, max, m
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
+use event_time::TIME;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
@@ -22,7 +23,7 @@ use crate::input::InputFile;
 use crate::mark::FileMark;
 use crate::position;
 use crate::schema;
-use crate::source::{Rejected, TIME};
+use crate::source::Rejected;
 use crate::sum::RowSum;
 use crate::time::RANGE;
 use crate::union::{convention, widened};

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::failure::failed;
 use crate::fault::SourceError;
-use crate::hour::Hour;
 use crate::location::Location;
+use event_time::Hour;
 
 /// The file that seals a partition.
 pub const SUCCESS: &str = "_SUCCESS";

@@ -19,12 +19,12 @@ use futures::StreamExt as _;
 
 use crate::fault::SourceError;
 use crate::filed::{Misfiled, by_event_time, refuse_misfiled, times};
-use crate::hour::Hour;
 use crate::location::Location;
 use crate::partitions::list;
 use crate::position;
 use crate::source::{Chunk, Offset, Poll, Source, position_fields};
 use crate::table::scan;
+use event_time::Hour;
 
 /// Less memory than this is too little for one batch of wide rows.
 const SHARE_MIN: usize = 16 << 20;

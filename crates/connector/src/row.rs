@@ -10,9 +10,9 @@ use arrow::array::{
     TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use event_time::TIME;
 
 use crate::fault::{Fault, SourceError};
-use crate::source::TIME;
 use crate::time::{self, BadTime};
 
 pub(crate) struct Row {

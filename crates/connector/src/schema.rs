@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use anyhow::{Result, bail, ensure};
 use arrow::datatypes::{DataType, Field, Schema};
+use event_time::TIME;
 
 use crate::fault::SourceError;
-use crate::source::TIME;
 
 const IMPRESSIONS: &str = "
     event_id text not null

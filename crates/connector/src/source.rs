@@ -6,6 +6,7 @@ use anyhow::Result;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use async_trait::async_trait;
+use event_time::TIME;
 use serde::{Deserialize, Serialize};
 
 use crate::mark::FileMark;
@@ -115,8 +116,6 @@ pub trait Source: Send {
         Vec::new()
     }
 }
-
-pub use scan::TIME;
 
 /// Where a row came from, kept with it: `_topic`, `_partition`, `_offset`, `_arrived_at`.
 pub fn position_fields() -> [Field; 4] {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use event_time::TIME;
 
 use crate::fault::SourceError;
-use crate::source::TIME;
 
 /// The columns of all files by name, in the order in which they are first met: times as [`TIME`], text as `Utf8View`,
 /// and a column that a file does not have is nullable. Files are named for the error.

@@ -8,12 +8,13 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::prelude::{Expr, SessionContext, ident};
+use event_time::TIME;
 
 use crate::fault::SourceError;
 use crate::files::{FileOptions, FileSource, inferred};
 use crate::location::Location;
 use crate::partitions::{is_partitioned, list};
-use crate::source::{Poll, Source, TIME};
+use crate::source::{Poll, Source};
 use crate::table::scan;
 
 /// Where a small input is, to be read again and again: a file, a directory of files, or hours of Parquet, on this disk

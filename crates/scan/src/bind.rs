@@ -18,8 +18,9 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
+use event_time::TIME;
 
-use crate::binding::{Binding, TIME, canonical};
+use crate::binding::{Binding, canonical};
 use crate::clause::Clauses;
 use crate::contract::breach;
 use crate::depth::too_deep_text;

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use event_time::TIME;
 use serde::{Deserialize, Serialize};
 
 use crate::expand;
-
-/// Event time inside rescan: microseconds, UTC.
-pub const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
 /// A typed flag.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

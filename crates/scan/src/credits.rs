@@ -12,8 +12,8 @@ use arrow::datatypes::{DataType, Field, Fields, Int64Type, TimestampMicrosecondT
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use event_time::TIME;
 
-use crate::binding::TIME;
 use crate::credit::{Model, ONE, SCALE};
 use crate::declare::microseconds;
 

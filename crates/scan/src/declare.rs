@@ -6,9 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Statement};
+use event_time::TIME;
 
 use crate::bind::{Bind, Binder, Bound, Input, Output, register_view};
-use crate::binding::TIME;
 use crate::clause::Clauses;
 use crate::expand::Relation;
 use crate::lattice::Lattice;

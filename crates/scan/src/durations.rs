@@ -9,8 +9,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-
-use crate::binding::TIME;
+use event_time::TIME;
 
 const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 

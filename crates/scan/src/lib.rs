@@ -78,10 +78,11 @@ mod versions;
 
 pub use at_once::Tables;
 pub use bind::{Input, Output};
-pub use binding::{Binding, Literal, TIME};
+pub use binding::{Binding, Literal};
 pub use bucket::unshared;
 pub use credit::Model;
 pub use door::{Door, Passed};
+pub use event_time::TIME;
 pub use held::{Held, Inputs};
 pub use reading::Reading;
 pub use refuse::REASON;

@@ -13,9 +13,9 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::PhysicalExpr;
+use event_time::TIME;
 
 use crate::bind::Input;
-use crate::binding::TIME;
 use crate::conform::{conform, conforming, nothing};
 use crate::contract::breach;
 use crate::guarded::guarded;

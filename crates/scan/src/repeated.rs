@@ -12,8 +12,8 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 use datafusion::physical_expr::expressions::Literal;
+use event_time::TIME;
 
-use crate::binding::TIME;
 use crate::declare::microseconds;
 use crate::grouped::{Grouped, wanted};
 use crate::one_group::{Groups, OneGroup};

@@ -13,8 +13,8 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExprRef, split_conjunction};
 use datafusion::physical_plan::joins::utils::JoinFilter;
+use event_time::TIME;
 
-use crate::binding::TIME;
 use crate::pairs::evaluated;
 
 /// Bounds of the time of a partner.

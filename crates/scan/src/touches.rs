@@ -17,8 +17,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Literal;
+use event_time::TIME;
 
-use crate::binding::TIME;
 use crate::bucket::compact_column;
 use crate::credit::Model;
 use crate::grouped::by_group;

@@ -5,8 +5,7 @@ use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::row::{Row, RowConverter, Rows, SortField};
 use datafusion::error::Result;
-
-use crate::binding::TIME;
+use event_time::TIME;
 
 /// The rows of a side input, in the order of key, time and content.
 #[derive(Debug)]
