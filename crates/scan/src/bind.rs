@@ -25,10 +25,10 @@ use crate::clause::Clauses;
 use crate::contract::breach;
 use crate::depth::too_deep_text;
 use crate::expand::{Names, Relation, named};
-use crate::refuse::Refusal;
+use crate::layout::Layout;
+use crate::refusal::Refusal;
 use crate::script::{Script, ScriptError, Stated};
 use crate::slot::{Slot, SlotTable};
-use crate::table::Layout;
 
 /// The schemas that a script's names live in.
 pub(crate) const SCHEMAS: [&str; 5] = ["batch", "state", "delta", "next", "output"];

@@ -12,9 +12,9 @@ use crate::bind::{Bind, Binder, Bound, Input, Output, register_view};
 use crate::clause::Clauses;
 use crate::expand::Relation;
 use crate::lattice::Lattice;
-use crate::refuse::Refusal;
+use crate::layout::Layout;
+use crate::refusal::Refusal;
 use crate::script::{Script, ScriptError};
-use crate::table::Layout;
 
 impl Binder<'_> {
     pub(crate) async fn finish(mut self) -> Bind<Bound> {

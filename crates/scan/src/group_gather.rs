@@ -15,8 +15,8 @@ use crate::bucket::unshared_column;
 use crate::group_join::{Ends, GroupJoin};
 use crate::group_left::Left;
 use crate::group_right::Right;
+use crate::layout::hash_rows;
 use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, verified};
-use crate::table::hash_rows;
 
 /// Pairs of a piece: what is in memory of them at once, unless one group has more.
 const PAIRS_A_PIECE: usize = 4 * PAIRS_AT_ONCE;

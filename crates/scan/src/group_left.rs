@@ -18,9 +18,9 @@ use futures::TryStreamExt;
 use crate::group_join::{GroupJoin, apart, reservation};
 use crate::grouped::by_group;
 use crate::index::Index;
+use crate::layout::hash_rows;
 use crate::pairs::evaluated;
 use crate::partnered::Partnered;
-use crate::table::hash_rows;
 
 /// The left side, read.
 #[derive(Debug)]

@@ -22,12 +22,13 @@ use futures::TryStreamExt;
 use crate::bucket::unshared_column;
 use crate::group_left::Groups;
 use crate::lattice::Detail;
+use crate::layout::hash_rows;
 use crate::lookup::Lookup;
 use crate::node::{Node, NodeExec};
 use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, verified};
 use crate::probe::Probe;
 use crate::slot::{Filling, filling};
-use crate::table::{Found, Table, hash_rows};
+use crate::table::{Found, Table};
 
 /// Pairs of a piece: what is in memory of them at once, unless one group has more.
 const PAIRS_A_PIECE: usize = 4 * PAIRS_AT_ONCE;

@@ -14,8 +14,8 @@ use crate::by_time::MANY;
 use crate::group_join::{Ends, GroupJoin};
 use crate::group_left::Left;
 use crate::grouped::by_group;
+use crate::layout::{hash_rows, hash_whole};
 use crate::pairs::evaluated;
-use crate::table::{hash_rows, hash_whole};
 
 /// Rows of the right side that may have a partner, and the key of each.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
 use crate::apart::is_of_values;
-use crate::sound::may_fail;
+use crate::may_fail::may_fail;
 
 /// An expression that has of each row the value that it has of that row alone.
 #[derive(Debug)]

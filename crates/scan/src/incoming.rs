@@ -11,7 +11,7 @@ use datafusion::error::Result;
 
 use crate::bucket::Bucket;
 use crate::by_time::{MANY, Timed};
-use crate::table::{Layout, Merged, hash_rows};
+use crate::layout::{Layout, Merged, hash_rows};
 
 /// Which rows hold the same in both columns; null is the same as null.
 fn alike(one: &ArrayRef, other: &ArrayRef) -> Result<BooleanArray> {

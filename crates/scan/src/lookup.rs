@@ -17,12 +17,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::lattice::Detail;
+use crate::layout::hash_rows;
 use crate::node::{Node, NodeExec};
 use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, verified};
 use crate::probe::Probe;
 use crate::slot::{Filling, filling};
 use crate::span::Span;
-use crate::table::{Found, Table, hash_rows};
+use crate::table::{Found, Table};
 
 /// Which rows come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,10 +14,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::joins::utils::{ColumnIndex, build_join_schema};
 
+use crate::layout::LookedUp;
 use crate::lookup::{KeyLookupJoinExec, Kind, Lookup};
 use crate::slot::{Slot, slot_below};
 use crate::span::Span;
-use crate::table::LookedUp;
 
 /// The column sets that joins look up, by table of state: each becomes an index.
 pub(crate) type Lookups = BTreeMap<String, Vec<LookedUp>>;

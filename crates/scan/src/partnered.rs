@@ -13,8 +13,8 @@ use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalExprRef};
 
 use crate::index::Index;
+use crate::layout::hash_whole;
 use crate::pairs::evaluated;
-use crate::table::hash_whole;
 
 /// True where the keys' hash is in the index: of all rows with a partner, and of those few that share a hash with one.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ mod tests {
     use datafusion::physical_expr::expressions::Column;
 
     use super::*;
-    use crate::table::hash_rows;
+    use crate::layout::hash_rows;
 
     fn column(name: &str, at: usize) -> PhysicalExprRef {
         Arc::new(Column::new(name, at))

@@ -7,9 +7,9 @@ use datafusion::common::TableReference;
 use datafusion::error::Result;
 use datafusion::prelude::{Expr, ident};
 
-use crate::at_once::Tables;
 use crate::bind::register_view;
 use crate::scan::{Limits, Scan};
+use crate::tables::Tables;
 
 impl Scan {
     /// The columns that tell one row from another in the table of state that an input has; none where it has none.

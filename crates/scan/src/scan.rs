@@ -17,7 +17,6 @@ use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_str
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::Query;
 
-use crate::at_once::Tables;
 use crate::bind::{Bound, Input, Output, bind};
 use crate::binding::Binding;
 use crate::bottom::{bottom, bottom_edge};
@@ -30,6 +29,7 @@ use crate::group_lookup_rule::GroupLookupRule;
 use crate::guarded::GuardedRule;
 use crate::items::items;
 use crate::lattice::Detail;
+use crate::layout::{Layout, Merged};
 use crate::lookup_rule::KeyLookupRule;
 use crate::repeated::repeats;
 use crate::script::{Script, ScriptError};
@@ -37,7 +37,7 @@ use crate::slot::{Filling, Slot, SlotExec};
 use crate::sound::Sound;
 use crate::spool::spooled;
 use crate::state::State;
-use crate::table::{Layout, Merged};
+use crate::tables::Tables;
 use crate::texts::{text_list, text_set};
 use crate::touches::touches;
 use crate::unit::{cell, split, unit_hash};

@@ -7,7 +7,8 @@ use arrow::array::RecordBatch;
 use datafusion::error::Result;
 
 use crate::lattice::Detail;
-use crate::table::{Layout, Merged, Table};
+use crate::layout::{Layout, Merged};
+use crate::table::Table;
 
 /// Everything that one step leaves to the next.
 #[derive(Debug, Default)]
