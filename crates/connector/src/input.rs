@@ -111,6 +111,11 @@ fn file_and_rotated(path: &Path, format: Option<FileFormat>) -> Result<Vec<Input
     Ok(files)
 }
 
+/// Whether a file that is gone, and of which nothing was read to know it again by, may be one that is compressed now.
+pub(crate) fn is_packed_away(name: &str, files: &[InputFile]) -> bool {
+    files.iter().any(|file| file.packed && names::plain(&file.name) == names::plain(name))
+}
+
 impl InputFile {
     /// `None` where the file is gone meanwhile, or is a directory.
     fn new(path: &Path, format: Option<FileFormat>) -> Result<Option<Self>> {

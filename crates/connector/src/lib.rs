@@ -2,6 +2,7 @@
 
 mod ahead;
 mod block;
+mod contents;
 mod csv;
 mod decode;
 mod failure;
@@ -15,10 +16,12 @@ mod kafka;
 mod kafka_record;
 mod kafka_source;
 mod kafka_writer;
+mod kinship;
 mod known;
 mod line;
 mod location;
 mod mark;
+mod meet;
 mod names;
 mod parquet_file;
 mod partitions;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::input::Stat;
+use crate::fault::SourceError;
+use crate::input::{InputFile, Stat};
 use crate::sum::RowSum;
 
 /// How far a file was read, and what it is known by again under whatever name. Written down as one line of text, since
@@ -24,6 +25,8 @@ pub struct FileMark {
     pub(crate) rest: bool,
     /// Whether it is not there any more.
     pub(crate) gone: bool,
+    /// Whether rotation has made it of another file, and its rows up to here were read of that one.
+    pub(crate) copy: bool,
     /// The `_topic` of its rows: the name that it had at first.
     pub(crate) topic: String,
     /// Their `_partition`: how many other files had that name before it.
@@ -49,13 +52,33 @@ impl FileMark {
     }
 }
 
+/// Marks that are set or taken away, by name.
+pub(crate) type Changes = Vec<(String, Option<FileMark>)>;
+
+/// That a file does not hold what was read of it.
+pub(crate) fn changed(file: &InputFile, mark: &FileMark) -> SourceError {
+    let (path, bytes, row) = (file.path.display(), file.stat.bytes, mark.row);
+    let what = match file.is_plain_text() && bytes < mark.position {
+        true => format!("was truncated: it has {bytes} bytes, and was read up to byte {}", mark.position),
+        false => {
+            format!(
+                "was replaced or rewritten, or its last row has grown: it holds other rows than the {row} that were read"
+            )
+        }
+    };
+    SourceError::BadData(format!("{path} {what}: put it back as it was, or start anew with another --out"))
+}
+
+/// What stands in a mark's text in place of what was and is to be read.
+const COPY: &str = "copy";
+
 impl From<FileMark> for String {
     fn from(mark: FileMark) -> Self {
-        let FileMark { position, row, sum, head, stat, rest, gone, topic, partition } = mark;
+        let FileMark { position, row, sum, head, stat, rest, gone, copy, topic, partition } = mark;
         let Stat { bytes, modified, device, inode } = stat;
-        let (rest, gone) = (u8::from(rest), u8::from(gone));
+        let is = if copy { COPY.to_owned() } else { format!("{}{}", u8::from(rest), u8::from(gone)) };
         format!(
-            "{position} {row} {:032x} {head:016x} {bytes} {modified} {device} {inode} {rest}{gone} {partition} {topic}",
+            "{position} {row} {:032x} {head:016x} {bytes} {modified} {device} {inode} {is} {partition} {topic}",
             sum.0
         )
     }
@@ -74,15 +97,16 @@ impl TryFrom<String> for FileMark {
             let head = u64::from_str_radix(part()?, 16).ok()?;
             let (bytes, modified) = (part()?.parse().ok()?, part()?.parse().ok()?);
             let stat = Stat { bytes, modified, device: part()?.parse().ok()?, inode: part()?.parse().ok()? };
-            let (rest, gone) = match part()? {
-                "00" => (false, false),
-                "01" => (false, true),
-                "10" => (true, false),
-                "11" => (true, true),
+            let (rest, gone, copy) = match part()? {
+                "00" => (false, false, false),
+                "01" => (false, true, false),
+                "10" => (true, false, false),
+                "11" => (true, true, false),
+                COPY => (false, false, true),
                 _ => return None,
             };
             let partition = part()?.parse().ok()?;
-            Some(Self { position, row, sum, head, stat, rest, gone, partition, topic: part()?.to_owned() })
+            Some(Self { position, row, sum, head, stat, rest, gone, copy, partition, topic: part()?.to_owned() })
         };
         read().ok_or_else(|| format!("{text:?} does not say how far a file was read"))
     }
@@ -97,7 +121,8 @@ mod tests {
         let stat = Stat { bytes: 7, modified: -3, device: 1, inode: u64::MAX };
         let mut mark = FileMark::beginning("a name, é", 3, stat);
         (mark.position, mark.row, mark.sum, mark.head, mark.gone) = (u64::MAX, 5, RowSum(u128::MAX), 9, true);
-        for mark in [mark, FileMark::default()] {
+        let copy = FileMark { rest: false, gone: false, copy: true, ..mark.clone() };
+        for mark in [mark, copy, FileMark::default()] {
             let text = serde_json::to_string(&mark).unwrap();
             assert_eq!(serde_json::from_str::<FileMark>(&text).unwrap(), mark);
             assert!(serde_json::from_str::<FileMark>(&text.replacen(' ', "", 4)).is_err());

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 /// What `.gz` stands for at the end of a name.
-const PACKED: &str = ".gz";
+pub(crate) const PACKED: &str = ".gz";
 
 /// Endings of names that rotation puts its own behind.
 const ENDINGS: [&str; 6] = ["jsonl", "ndjson", "json", "csv", "parquet", "log"];
@@ -17,6 +17,11 @@ pub(crate) fn is_packed(name: &str) -> bool {
 /// `app.jsonl.3.gz`.
 pub(crate) fn plain(name: &str) -> &str {
     rotated(name).0
+}
+
+/// Whether rotation has given a name to the file, beside compressing it.
+pub(crate) fn is_rotated(name: &str) -> bool {
+    rotated(name).1 != i64::MAX
 }
 
 /// Reading order: numbers within names by their value (`9` before `10`), and of one name rotated files before the file
@@ -110,6 +115,7 @@ mod tests {
             ("plain", "plain"),
         ] {
             assert_eq!(plain(name), was);
+            assert_eq!(is_rotated(name), was != name && name != "app.csv.gz", "{name}");
         }
     }
 }

@@ -3,28 +3,31 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use arrow::datatypes::Schema;
 
 use crate::block::Block;
+use crate::contents::read_to;
 use crate::decode::Decoder;
-use crate::failure::failed;
 use crate::fault::SourceError;
-use crate::input::{FileFormat, Input, InputFile, Stat};
-use crate::known::{Changes, Known, is_packed_away};
-use crate::mark::FileMark;
-use crate::names;
+use crate::input::{FileFormat, Input, InputFile, Stat, is_packed_away};
+use crate::kinship::{Kinship, kinship};
+use crate::known::Known;
+use crate::mark::{Changes, FileMark};
 use crate::reading::{Next, Opened, Reading, half};
 use crate::source::Offset;
-use crate::text_file::{TextFile, unpacked};
+use crate::text_file::TextFile;
 use crate::text_format::TextFormat;
 
 /// A directory of more files than this is looked through again no sooner than `REST` times as long as that took.
 const MANY: usize = 1000;
 const REST: u32 = 20;
+
+/// What is not as it was is looked at so often again, after a moment, before it is an error.
+const ROTATION_TRIES: usize = 3;
+const ROTATION: Duration = Duration::from_millis(10);
 
 /// Half a row is named once it has waited so long for its end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,6 +45,8 @@ pub(crate) struct Walk {
     reading: Option<Box<Reading>>,
     /// Files that had nothing to give when they looked like this: half written, or copies.
     passed: HashMap<String, Stat>,
+    /// Files that wait for another to be read, of which rotation may have made them.
+    waiting: HashSet<String>,
     /// Files that end in half a row, which row, and since when; none of that once it was said.
     halves: HashMap<String, (u64, Option<Instant>)>,
     /// Not yet given out.
@@ -59,15 +64,6 @@ pub(crate) struct Shape {
     pub schema: Schema,
     pub time: String,
     pub format: Option<FileFormat>,
-}
-
-/// What a new file is to one that was read.
-enum Kinship {
-    None,
-    /// It holds nothing but the beginning of the other, as while rotation copies or compresses that.
-    Copy,
-    /// The other is not any more as it was when last looked.
-    Unclear,
 }
 
 /// What comes next.
@@ -109,6 +105,7 @@ impl Walk {
             unread: VecDeque::new(),
             reading: None,
             passed: HashMap::new(),
+            waiting: HashSet::new(),
             halves: HashMap::new(),
             steps: VecDeque::new(),
             looked: None,
@@ -153,6 +150,7 @@ impl Walk {
         if matches!(self.input, Input::Pipe) {
             return Ok(self.text()?.next(rows_max, true, hungry)?.map(Step::Rows));
         }
+        self.waiting.clear();
         loop {
             if let Some(step) = self.steps.pop_front() {
                 return Ok(Some(step));
@@ -181,11 +179,15 @@ impl Walk {
 
     fn look(&mut self) -> Result<()> {
         let begun = Instant::now();
-        let files = match self.met() {
+        let mut files = self.met();
+        for _ in 0..ROTATION_TRIES {
             // A listing in the midst of a rotation may have missed a file under either name.
-            Err(_) => self.met()?,
-            files => files?,
-        };
+            if files.is_err() {
+                std::thread::sleep(ROTATION);
+                files = self.met();
+            }
+        }
+        let files = files?;
         self.looked = (files.len() > MANY).then(|| (Instant::now(), begun.elapsed()));
         self.unread = files.into_iter().filter(|file| self.is_unread(file)).collect();
         self.say_halves();
@@ -211,7 +213,7 @@ impl Walk {
     }
 
     fn is_unread(&self, file: &InputFile) -> bool {
-        if self.passed.get(&file.name) == Some(&file.stat) {
+        if self.passed.get(&file.name) == Some(&file.stat) || self.waiting.contains(&file.name) {
             return false;
         }
         let mark = self.known.mark(&file.name);
@@ -224,27 +226,13 @@ impl Walk {
 
     /// Opens a file that has something to read.
     fn open(&mut self, file: InputFile) -> Result<()> {
-        let mark = match self.known.mark(&file.name) {
-            Some(mark) => mark.clone(),
-            None => match self.kinship(&file)? {
-                Kinship::None => FileMark::beginning(&file.name, self.known.before(&file.name), file.stat),
-                Kinship::Unclear => {
-                    self.look()?;
-                    // The other first; then it is clear.
-                    self.unread.retain(|other| other.name != file.name);
-                    return Ok(());
-                }
-                Kinship::Copy => {
-                    self.pass(&file, "holds what was read of another file, so it is not read as long as that is there");
-                    return Ok(());
-                }
-            },
-        };
+        let begun = self.known.mark(&file.name).filter(|mark| mark.row > 0 && !mark.copy).cloned();
+        let Some(mark) = begun.map_or_else(|| self.begin(&file), |mark| Ok(Some(mark)))? else { return Ok(()) };
         let known = &self.known;
         let compared = |open: &File, now: Stat| known.is_as_compared(&file, open, &mark, now);
         match Reading::open(&file, &self.shape, &mark, compared)? {
             Opened::Reading(reading) => {
-                if known.mark(&file.name).is_none() {
+                if known.mark(&file.name) != Some(&mark) {
                     self.note(vec![(file.name.clone(), Some(mark))]);
                 }
                 self.reading = Some(reading);
@@ -257,6 +245,35 @@ impl Walk {
             Opened::Half => self.wait_for(&file)?,
         }
         Ok(())
+    }
+
+    /// Where to begin in a file of which nothing was read; none where its rows are those of another, for now or for good.
+    fn begin(&mut self, file: &InputFile) -> Result<Option<FileMark>> {
+        let before = self.known.mark(&file.name).cloned();
+        let partition = before.as_ref().map_or_else(|| self.known.before(&file.name), |mark| mark.partition);
+        match kinship(file, &self.known)? {
+            Kinship::None => {
+                let beginning = || FileMark::beginning(&file.name, partition, file.stat);
+                return Ok(Some(before.map_or_else(beginning, |mark| FileMark { copy: false, ..mark })));
+            }
+            Kinship::Copy => {
+                let mark = FileMark { copy: true, partition, ..read_to(file, None)? };
+                if mark.row == 0 {
+                    self.passed.insert(file.name.clone(), file.stat);
+                    return Ok(None);
+                }
+                if before.is_none_or(|mark| !mark.copy) {
+                    self.pass(file, "holds what was read of another file, so it is not read");
+                }
+                self.note(vec![(file.name.clone(), Some(mark))]);
+            }
+            Kinship::Later => _ = self.waiting.insert(file.name.clone()),
+            Kinship::Unclear => {
+                self.waiting.insert(file.name.clone());
+                self.look()?;
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a file that was found is nowhere any more.
@@ -349,26 +366,6 @@ impl Walk {
         }
     }
 
-    /// The file that was read of which rotation may have made this one, by its name.
-    fn original(&self, file: &InputFile) -> Option<(&str, &FileMark)> {
-        let unpacked = file.name.strip_suffix(".gz").unwrap_or(&file.name);
-        let mut names = [unpacked, names::plain(&file.name)].into_iter().filter(|name| *name != file.name);
-        names.find_map(|name| Some((self.known.name(name)?, self.known.mark(name).filter(|mark| mark.row > 0)?)))
-    }
-
-    /// What a new file is to the one that rotation may have made it of.
-    fn kinship(&self, file: &InputFile) -> Result<Kinship> {
-        let Some((name, mark)) = self.original(file).filter(|_| file.is_text()) else { return Ok(Kinship::None) };
-        let original = file.path.with_file_name(name);
-        let same = |stat: Stat| stat.is_same_file(&mark.stat) && stat.bytes >= mark.stat.bytes;
-        if !std::fs::metadata(&original).is_ok_and(|metadata| same(Stat::of(&metadata))) {
-            return Ok(Kinship::Unclear);
-        }
-        let said = |e| failed(format!("read {}", file.path.display()), e);
-        let copy = begins_with(&original, &file.path, file.packed).map_err(said)?;
-        Ok(if copy { Kinship::Copy } else { Kinship::None })
-    }
-
     fn text(&mut self) -> Result<&mut TextFile> {
         if let Some((pipe, start)) = self.pipe.take() {
             let format = match self.shape.format {
@@ -392,26 +389,4 @@ impl Walk {
 fn is_cut(error: &anyhow::Error) -> bool {
     let is_end = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
     error.chain().any(|cause| cause.downcast_ref().is_some_and(is_end))
-}
-
-/// Whether a file begins with all that another holds so far.
-fn begins_with(whole: &Path, part: &Path, packed: bool) -> io::Result<bool> {
-    let (Ok(mut whole), Ok(part)) = (File::open(whole), File::open(part)) else { return Ok(false) };
-    let mut part = unpacked(part, packed);
-    let (mut expected, mut found) = (Vec::new(), Vec::new());
-    loop {
-        found.clear();
-        expected.clear();
-        let end = match part.by_ref().take(1 << 16).read_to_end(&mut found) {
-            Err(e) if packed && e.kind() == io::ErrorKind::UnexpectedEof => true,
-            read => read? == 0,
-        };
-        whole.by_ref().take(found.len() as u64).read_to_end(&mut expected)?;
-        if found != expected {
-            return Ok(false);
-        }
-        if end {
-            return Ok(true);
-        }
-    }
 }

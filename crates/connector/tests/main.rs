@@ -4,9 +4,11 @@
 mod main {
     mod broker;
     mod files;
+    mod follow_histories;
     mod followed;
     mod kafka;
     mod partitions;
     mod replay;
+    mod rotation;
     mod s3;
 }

@@ -2,25 +2,20 @@
 //! what was read is named.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::time::Duration;
 
 use connector::{FileSource, Offset, Poll, Source, SourceError};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use tempfile::TempDir;
 
-use super::files::{Seen, append, at, chunk, ids, open, parquet, rest};
+use super::files::{append, at, chunk, ids, open, parquet, rest};
 
-fn row(id: &str) -> String {
+pub fn row(id: &str) -> String {
     format!("{{\"id\":\"{id}\",\"ts\":0}}\n")
 }
 
-fn rows(ids: &[&str]) -> String {
+pub fn rows(ids: &[&str]) -> String {
     ids.iter().map(|id| row(id)).collect()
 }
 
@@ -37,7 +32,7 @@ fn place(path: &Path, source: &FileSource) -> BTreeMap<String, Offset> {
     at(path, serde_json::from_str(&text).unwrap())
 }
 
-async fn restarted(path: &Path, source: &FileSource, follow: bool) -> anyhow::Result<FileSource> {
+pub async fn restarted(path: &Path, source: &FileSource, follow: bool) -> anyhow::Result<FileSource> {
     let mut again = open(path, follow)?;
     again.seek(&place(path, source)).await?;
     Ok(again)
@@ -59,12 +54,6 @@ fn rewrite(path: &Path, text: &str) {
     let later = fs::metadata(path).unwrap().modified().unwrap() + Duration::from_secs(7);
     fs::write(path, text).unwrap();
     OpenOptions::new().write(true).open(path).unwrap().set_modified(later).unwrap();
-}
-
-fn gzip(from: &Path, to: &Path) {
-    let mut packed = GzEncoder::new(File::create(to).unwrap(), Compression::fast());
-    packed.write_all(&fs::read(from).unwrap()).unwrap();
-    packed.finish().unwrap();
 }
 
 #[tokio::test]
@@ -232,225 +221,4 @@ async fn half_a_parquet_file_is_waited_for_or_named() {
     parquet(&path.join("y.parquet"), &[(Some("a"), Some(0)), (Some("c"), Some(0))]);
     let error = restarted(path, &again, true).await.err().unwrap();
     assert!(said(&error).contains("y.parquet was replaced"), "{error:#}");
-}
-
-/// As logrotate does it, looked at after every step.
-#[tokio::test]
-async fn rotation_is_followed_step_by_step() {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path();
-    let log = |ending: &str| path.join(format!("app.jsonl{ending}"));
-    for single in [false, true] {
-        let input = if single { log("") } else { path.to_owned() };
-        fs::write(log(""), rows(&["a", "b"])).unwrap();
-        let mut source = open(&input, true).unwrap();
-        assert_eq!(ids(&rest(&mut source).await), ["a", "b"]);
-        // By renaming; the writer goes on with the old file for a while.
-        append(&log(""), &row("c"));
-        fs::rename(log(""), log(".1")).unwrap();
-        append(&log(".1"), &row("d"));
-        assert_eq!(ids(&rest(&mut source).await), ["c", "d"]);
-        append(&log(""), &rows(&["e", "f"]));
-        append(&log(".1"), &row("g"));
-        let seen = rest(&mut source).await;
-        assert_eq!(seen[0], ("app.jsonl".to_owned(), 4, "g".to_owned()), "under its first name, and where it stands");
-        assert_eq!(ids(&seen[1..]), ["e", "f"]);
-        // By compressing: first beside the file, then in place of it.
-        gzip(&log(".1"), &log(".1.gz"));
-        let whole = fs::read(log(".1.gz")).unwrap();
-        for bytes in [5, whole.len() - 3, whole.len()] {
-            fs::write(log(".1.gz"), &whole[..bytes]).unwrap();
-            assert!(rest(&mut source).await.is_empty());
-        }
-        fs::remove_file(log(".1")).unwrap();
-        assert!(rest(&mut source).await.is_empty());
-        // By copying and truncating.
-        append(&log(""), &row("h"));
-        let whole = fs::read(log("")).unwrap();
-        for bytes in [10, whole.len() - 1, whole.len()] {
-            fs::write(log(".1"), &whole[..bytes]).unwrap();
-            assert_eq!(rest(&mut source).await.len(), usize::from(bytes == 10));
-        }
-        let mut again = restarted(&input, &source, true).await.unwrap();
-        fs::write(log(""), "").unwrap();
-        append(&log(""), &row("i"));
-        for source in [&mut source, &mut again] {
-            assert_eq!(ids(&rest(source).await), ["i"]);
-        }
-        for ending in ["", ".1", ".1.gz"] {
-            fs::remove_file(log(ending)).unwrap();
-        }
-    }
-}
-
-/// One thing that happens to a directory.
-#[derive(Clone, Debug)]
-enum Event {
-    Append {
-        file: u8,
-        rows: u8,
-        open: bool,
-    },
-    New(u8),
-    Rename,
-    CopyTruncate,
-    Compress,
-    Delete(prop::sample::Index),
-    Read(usize),
-    /// One chunk only, so that a restart finds files half read.
-    Some(usize),
-    Restart,
-}
-
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let event = prop_oneof![
-        4 => (0..3_u8, 1..6_u8, any::<bool>()).prop_map(|(file, rows, open)| Event::Append { file, rows, open }),
-        1 => any::<u8>().prop_map(Event::New),
-        1 => Just(Event::Rename),
-        1 => Just(Event::CopyTruncate),
-        1 => Just(Event::Compress),
-        1 => any::<prop::sample::Index>().prop_map(Event::Delete),
-        3 => (1..50_usize).prop_map(Event::Read),
-        2 => (1..5_usize).prop_map(Event::Some),
-        2 => Just(Event::Restart),
-    ];
-    prop::collection::vec(event, 1..40)
-}
-
-/// The directory as its writers see it.
-struct Feed {
-    directory: TempDir,
-    written: Vec<String>,
-    clock: u64,
-}
-
-impl Feed {
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Rows at the end of a file, the last one perhaps without its line end. Every change has a time of its own.
-    fn append(&mut self, name: &str, rows: u8, open: bool) {
-        let path = self.path(name);
-        let before = fs::read(&path).unwrap_or_default();
-        let mut text = if before.is_empty() || before.ends_with(b"\n") { String::new() } else { "\n".to_owned() };
-        for _ in 0..rows {
-            let id = self.written.len().to_string();
-            text += &row(&id);
-            self.written.push(id);
-        }
-        append(&path, if open { text.trim_end() } else { &text });
-        self.touch(&path);
-    }
-
-    fn touch(&mut self, path: &Path) {
-        self.clock += 1;
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + self.clock);
-        OpenOptions::new().write(true).open(path).unwrap().set_modified(time).unwrap();
-    }
-
-    /// Every `app.jsonl.N` becomes `N + 1`, so that 1 is free.
-    fn shift(&self) {
-        for n in (1..50).rev() {
-            for ending in ["", ".gz"] {
-                let name = |n: u32| self.path(&format!("app.jsonl.{n}{ending}"));
-                if name(n).exists() {
-                    fs::rename(name(n), name(n + 1)).unwrap();
-                }
-            }
-        }
-    }
-
-    fn happens(&mut self, event: &Event) {
-        let log = self.path("app.jsonl");
-        match event {
-            Event::Append { file, rows, open } => {
-                let name = ["app.jsonl", "a.jsonl", "z.jsonl"][usize::from(*file)];
-                self.append(name, *rows, *open);
-            }
-            Event::New(n) => self.append(&format!("new-{n}.jsonl"), 2, false),
-            Event::Rename if log.exists() => {
-                self.shift();
-                fs::rename(&log, self.path("app.jsonl.1")).unwrap();
-            }
-            Event::CopyTruncate if log.exists() => {
-                self.shift();
-                fs::copy(&log, self.path("app.jsonl.1")).unwrap();
-                self.touch(&self.path("app.jsonl.1"));
-                fs::write(&log, "").unwrap();
-                self.touch(&log);
-            }
-            Event::Compress => {
-                let mut names = (1..50).map(|n| self.path(&format!("app.jsonl.{n}")));
-                if let Some(last) = names.rfind(|path| path.exists()) {
-                    let packed = PathBuf::from(format!("{}.gz", last.display()));
-                    gzip(&last, &packed);
-                    self.touch(&packed);
-                    fs::remove_file(last).unwrap();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn delete(&self, which: prop::sample::Index) {
-        let mut names: Vec<_> = fs::read_dir(self.directory.path()).unwrap().map(|e| e.unwrap().path()).collect();
-        names.sort();
-        if !names.is_empty() {
-            fs::remove_file(which.get(&names)).unwrap();
-        }
-    }
-}
-
-/// All that is there. What the source looked at ahead may be from before the last change, so it is asked twice.
-async fn drained(source: &mut FileSource, rows_max: usize) -> Vec<Seen> {
-    let (mut all, mut nothing) = (vec![], 0);
-    while nothing < 2 {
-        match chunk(source, rows_max).await.unwrap() {
-            Some((rows, _)) => all.extend(rows),
-            None => nothing += 1,
-        }
-    }
-    all
-}
-
-proptest! {
-    // One seed: with seed 11 rows are read twice, where empty files were rotated and packed before anything
-    // was read of them.
-    #![proptest_config(ProptestConfig {
-        cases: 200,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(1),
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn every_row_is_read_once_whatever_happens_to_its_file(events in events()) {
-        let mut feed = Feed { directory: TempDir::new().unwrap(), written: vec![], clock: 0 };
-        let path = feed.directory.path().to_owned();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut source = open(&path, true).unwrap();
-            let mut seen: Vec<Seen> = vec![];
-            for event in events.iter().chain([&Event::Read(9)]) {
-                match event {
-                    Event::Restart => source = restarted(&path, &source, true).await.unwrap(),
-                    Event::Read(rows_max) => seen.extend(drained(&mut source, *rows_max).await),
-                    Event::Delete(which) => {
-                        seen.extend(drained(&mut source, 100).await);
-                        feed.delete(*which);
-                        // What is gone and comes again between two looks cannot be told from what was replaced.
-                        assert!(chunk(&mut source, 9).await.unwrap().is_none());
-                    }
-                    Event::Some(rows_max) => if let Some((rows, _)) = chunk(&mut source, *rows_max).await.unwrap() {
-                        seen.extend(rows);
-                    },
-                    event => feed.happens(event),
-                }
-            }
-            let mut read: Vec<usize> = ids(&seen).into_iter().map(|id| id.parse().unwrap()).collect();
-            read.sort_unstable();
-            assert_eq!(read, (0..feed.written.len()).collect::<Vec<_>>());
-        });
-    }
 }
