@@ -6,16 +6,22 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset as Start, TopicPartitionList};
 
 use crate::fault::SourceError;
-use crate::kafka::{KafkaTopic, Reports};
+use crate::kafka::{self, KafkaTopic, Reports};
 use crate::sum::RowSum;
 
 /// How long a broker may take to hand out one message of each partition.
-const ANSWER: Duration = Duration::from_secs(30);
+const MESSAGES: Duration = Duration::from_secs(30);
+
+/// A request about one partition, before the broker counts as gone.
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+
+/// As few messages as can be had are asked for: one of each partition is compared.
+const ONE_MESSAGE: [(&str, &str); 2] = [("queued.min.messages", "1"), ("fetch.message.max.bytes", "1")];
 
 /// A message by its offset and a hash of its key, value and time: `41:5f…`.
 pub(crate) fn record(message: &BorrowedMessage<'_>) -> String {
@@ -33,6 +39,21 @@ pub(crate) fn offset(record: &str) -> Option<u64> {
     record.split_once(':')?.0.parse().ok()
 }
 
+/// The first offset that a partition holds now, and the one behind its last. Blocks.
+///
+/// # Errors
+/// [`SourceError`]: no such topic or partition, or no answer.
+pub(crate) fn ask_held(
+    consumer: &BaseConsumer<Reports>,
+    topic: &KafkaTopic,
+    partition: i32,
+) -> Result<(u64, u64), SourceError> {
+    match consumer.fetch_watermarks(&topic.name, partition, ANSWER) {
+        Ok((first, end)) => Ok((first.unsigned_abs(), end.unsigned_abs())),
+        Err(error) => Err(kafka::sorted(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail), topic)),
+    }
+}
+
 /// Compares the records of partitions with what stands at their offsets now. Blocks.
 ///
 /// # Errors
@@ -48,6 +69,8 @@ pub(crate) fn compare(
         let start = offset(record).and_then(|offset| i64::try_from(offset).ok()).unwrap_or_default();
         starts.add_partition_offset(&topic.name, *partition, Start::Offset(start)).map_err(failed)?;
     }
+    let mut config = config.clone();
+    ONE_MESSAGE.iter().for_each(|(key, value)| _ = config.set(*key, *value));
     let consumer: BaseConsumer<Reports> = config.create_with_context(Reports::default()).map_err(failed)?;
     consumer.assign(&starts).map_err(failed)?;
     let (begun, mut left) = (Instant::now(), records.clone());
@@ -56,8 +79,8 @@ pub(crate) fn compare(
             Some(Ok(message)) => (message.partition(), Some(record(&message))),
             Some(Err(KafkaError::PartitionEOF(partition))) => (partition, None),
             Some(Err(e)) => return Err(failed(e)),
-            None if begun.elapsed() < ANSWER => continue,
-            None => return Err(SourceError::Unavailable(format!("{topic}: no message within {ANSWER:?}"))),
+            None if begun.elapsed() < MESSAGES => continue,
+            None => return Err(SourceError::Unavailable(format!("{topic}: no message within {MESSAGES:?}"))),
         };
         // More messages of a partition come before the others have answered.
         // Compaction takes messages out, and leaves later ones: only another message at the same place is another topic's.

@@ -18,7 +18,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::decode::Decoder;
 use crate::fault::{Fault, SourceError};
 use crate::kafka::{self, KafkaSettings, KafkaTopic, READING, Reports};
-use crate::kafka_record;
+use crate::kafka_record::{self, ANSWER, ask_held};
+use crate::kafka_watch::{self, Records, Seen, Watch};
 use crate::source::{Offset, Poll, Source};
 
 /// At most so much of each partition is held before it is asked for, and a fetch more. librdkafka's own answer to a
@@ -33,11 +34,8 @@ const PREFETCH: [(&str, &str); 4] = [
 /// A chunk ends early where its messages are longer than this together.
 const CHUNK_BYTES: usize = 64 << 20;
 
-/// A request about one partition, before the broker counts as gone.
-const ANSWER: Duration = Duration::from_secs(10);
-
-/// A topic that is followed is looked at for new partitions this often.
-const COUNT_EVERY: Duration = Duration::from_secs(3);
+/// Between two questions whether a topic that is gone is there again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tries, of 3 to 9 s each, to reach any broker again before a run gives up.
 const OUTAGE_TRIES: u32 = 6;
@@ -51,12 +49,10 @@ pub struct KafkaSource {
     consumer: Arc<BaseConsumer<Reports>>,
     outage: Option<Outage>,
     config: ClientConfig,
-    follow: bool,
+    /// Where the topic is followed.
+    watch: Option<Watch>,
     /// Makes the decoder of a partition.
     decoder: Box<dyn Fn() -> Result<Decoder> + Send>,
-    /// When the partitions were counted last, and whether they are being counted.
-    counted: Instant,
-    counting: Option<JoinHandle<Result<i32, SourceError>>>,
     /// Not yet told.
     warnings: Vec<String>,
 }
@@ -71,8 +67,10 @@ struct Lane {
     /// `None` until [`Source::seek`].
     queue: Option<PartitionQueue<Reports>>,
     next: u64,
-    /// The last message before that.
+    /// The last message before that, and one that was read of the same topic for certain: an epoch records it, so that a
+    /// topic that was made anew in between is named by the next run too.
     record: Option<String>,
+    known: Option<String>,
     finished: bool,
 }
 
@@ -105,9 +103,9 @@ impl KafkaSource {
         let lanes = (0..).zip(held).map(lane).collect::<Result<Vec<_>>>()?;
         let schema = lanes.first().with_context(|| format!("{topic} has no partitions"))?.decoder.schema();
         let names = lanes.iter().map(|lane| format!("{}-{}", topic.name, lane.partition)).collect();
-        let (decoder, counted, warnings) = (Box::new(decoder), Instant::now(), Vec::new());
-        let (outage, counting) = (None, None);
-        Ok(Self { topic, names, lanes, schema, consumer, outage, config, follow, decoder, counted, counting, warnings })
+        let watch = follow.then(|| Watch::new(consumer.clone(), config.clone(), topic.clone()));
+        let (decoder, outage, warnings) = (Box::new(decoder), None, Vec::new());
+        Ok(Self { topic, names, lanes, schema, consumer, outage, config, watch, decoder, warnings })
     }
 
     /// Lets the client say what happened, and decides whether to go on.
@@ -138,23 +136,24 @@ impl KafkaSource {
         Ok(())
     }
 
-    /// Looks now and then whether the topic has more partitions, and begins to read them.
-    async fn count(&mut self) -> Result<()> {
-        match &mut self.counting {
-            None if !self.follow || self.counted.elapsed() < COUNT_EVERY => {}
-            None => {
-                let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
-                self.counting = Some(spawn_blocking(move || kafka::partitions(consumer.client(), &topic, || ())));
+    /// Looks now and then whether the topic is still the one that was read, and has more partitions, which it begins to
+    /// read.
+    async fn look(&mut self) -> Result<()> {
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        let records = |lane: &Lane| {
+            let (known, last) = (lane.known.clone()?, lane.record.clone()?);
+            Some((lane.partition, Records { known, last }))
+        };
+        let compared = self.lanes.iter().filter(|_| watch.compares());
+        let records = compared.filter_map(records).collect();
+        let Some(Seen { partitions, known }) = watch.look(records).await? else { return Ok(()) };
+        for (partition, record) in known {
+            if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.partition == partition) {
+                lane.known = Some(record);
             }
-            Some(counting) if !counting.is_finished() => {}
-            Some(counting) => {
-                // A broker that does not answer is an outage, which is looked at elsewhere.
-                let there = counting.await?.unwrap_or(0);
-                (self.counting, self.counted) = (None, Instant::now());
-                for partition in self.lanes.len() as i32..there {
-                    self.begin(partition)?;
-                }
-            }
+        }
+        for partition in self.lanes.len() as i32..partitions {
+            self.begin(partition)?;
         }
         Ok(())
     }
@@ -174,34 +173,47 @@ impl KafkaSource {
         Ok(())
     }
 
-    /// That the messages which were read last are still there; what retention has deleted cannot be compared.
-    async fn compare(&mut self, offsets: &BTreeMap<String, Offset>) -> Result<()> {
-        let record = |(lane, name): (&Lane, &String)| {
-            let record = offsets.get(name)?.record.clone()?;
-            let there = kafka_record::offset(&record).is_some_and(|at| (lane.held.0..lane.held.1).contains(&at));
-            there.then_some((lane.partition, record))
-        };
-        let records: BTreeMap<i32, String> = self.lanes.iter().zip(&self.names).filter_map(record).collect();
-        if records.is_empty() {
-            return Ok(());
-        }
-        let (config, topic) = (self.config.clone(), self.topic.clone());
-        Ok(spawn_blocking(move || kafka_record::compare(&config, &topic, &records)).await??)
+    /// That these messages are still there.
+    async fn compare(&mut self, records: BTreeMap<i32, String>) -> Result<(), SourceError> {
+        let (consumer, config, topic) = (self.consumer.clone(), self.config.clone(), self.topic.clone());
+        let compared = spawn_blocking(move || kafka_watch::compare(&consumer, &config, &topic, records)).await;
+        compared.unwrap_or_else(|e| Err(SourceError::Unavailable(format!("{}: {e}", self.topic))))
     }
 
     /// Why this partition cannot be read on.
-    fn failed(&self, lane: &Lane, error: &KafkaError) -> anyhow::Error {
+    async fn failed(&mut self, partition: usize, error: &KafkaError) -> anyhow::Error {
+        use RDKafkaErrorCode as Code;
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset) => {
-                let now = ask_held(&self.consumer, &self.topic, lane.partition);
-                match now.and_then(|held| in_range(&self.topic, lane.partition, lane.next, held)) {
-                    Ok(()) => anyhow!(kafka::sorted(RDKafkaErrorCode::OffsetNotAvailable, &self.topic)),
-                    Err(error) => error.into(),
-                }
-            }
+            Some(
+                Code::AutoOffsetReset
+                | Code::UnknownTopic
+                | Code::UnknownTopicId
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition,
+            ) => self.lost(partition).await.into(),
             Some(code) => kafka::sorted(code, &self.topic).into(),
             None => anyhow!("{}: {error}", self.topic),
         }
+    }
+
+    /// Why the broker does not know a partition any more, or the next offset of it.
+    async fn lost(&mut self, at: usize) -> SourceError {
+        let Lane { partition, next, .. } = self.lanes[at];
+        let since = Instant::now();
+        let held = loop {
+            // A topic that is deleted may be about to be made anew.
+            match ask_held(&self.consumer, &self.topic, partition) {
+                Err(SourceError::Missing(_)) if since.elapsed() < ANSWER => tokio::time::sleep(PAUSE).await,
+                held => break held,
+            }
+        };
+        let records = self.lanes.iter().filter_map(|lane| Some((lane.partition, lane.known.clone()?))).collect();
+        let in_range = held.and_then(|held| in_range(&self.topic, partition, next, held));
+        let lost = match in_range {
+            Ok(()) => self.compare(records).await,
+            lost => lost,
+        };
+        lost.err().unwrap_or_else(|| kafka::sorted(RDKafkaErrorCode::OffsetNotAvailable, &self.topic))
     }
 }
 
@@ -225,7 +237,13 @@ impl Source for KafkaSource {
             ))
             .into());
         }
-        self.compare(offsets).await?;
+        let record = |(lane, name): (&Lane, &String)| {
+            let record = offsets.get(name)?.record.clone()?;
+            let there = kafka_record::offset(&record).is_some_and(|at| at < lane.held.1);
+            there.then_some((lane.partition, record))
+        };
+        let records = self.lanes.iter().zip(&self.names).filter_map(record).collect();
+        self.compare(records).await?;
         let mut assignment = TopicPartitionList::with_capacity(self.lanes.len());
         for (lane, name) in self.lanes.iter_mut().zip(&self.names) {
             let recorded = offsets.get(name).map(|offset| offset.position);
@@ -236,6 +254,7 @@ impl Source for KafkaSource {
             assignment.add_partition_offset(&self.topic.name, lane.partition, start)?;
             lane.next = recorded.unwrap_or(lane.held.0);
             lane.record = offsets.get(name).and_then(|offset| offset.record.clone());
+            lane.known = lane.record.clone();
             lane.finished = lane.bounded && lane.next >= lane.held.1;
             // Before the assignment: with it the first messages would go to the common queue.
             let queue = self.consumer.split_partition_queue(&self.topic.name, lane.partition);
@@ -246,13 +265,13 @@ impl Source for KafkaSource {
 
     async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll> {
         self.listen().await?;
-        self.count().await?;
+        self.look().await?;
         let reports = self.consumer.client().context();
         let lane = self.lanes.get_mut(partition).context("no such source partition")?;
         ensure!(lane.queue.is_some(), "{}: seek before the first read", self.topic);
         match lane.fill(rows_max, reports) {
             Ok(()) => lane.poll(&self.topic.name),
-            Err(error) => Err(self.failed(&self.lanes[partition], &error)),
+            Err(error) => Err(self.failed(partition, &error).await),
         }
     }
 
@@ -263,7 +282,7 @@ impl Source for KafkaSource {
 
 impl Lane {
     fn new(partition: i32, held: (u64, u64), bounded: bool, decoder: Decoder) -> Self {
-        Self { partition, held, bounded, decoder, queue: None, next: 0, record: None, finished: false }
+        Self { partition, held, bounded, decoder, queue: None, next: 0, record: None, known: None, finished: false }
     }
 
     /// Decodes what has come.
@@ -297,6 +316,9 @@ impl Lane {
         }
         if let Some(message) = last {
             self.record = Some(kafka_record::record(&message));
+            if self.bounded || self.known.is_none() {
+                self.known = self.record.clone();
+            }
         }
         Ok(())
     }
@@ -304,7 +326,7 @@ impl Lane {
     /// The rows decoded so far, or why there are none.
     fn poll(&mut self, topic: &str) -> Result<Poll> {
         if self.decoder.read() > 0 {
-            let record = self.record.clone();
+            let record = self.known.clone();
             let next = Offset { position: self.next, row: self.next, record, ..Offset::default() };
             return Ok(Poll::Chunk(self.decoder.finish(topic, self.partition, next)?));
         }
@@ -322,13 +344,6 @@ fn held(consumer: &BaseConsumer<Reports>, topic: &KafkaTopic) -> Result<Vec<(u64
     let listen = || while consumer.poll(Duration::from_millis(20)).is_some() {};
     let partitions = kafka::partitions(consumer.client(), topic, listen)?;
     (0..partitions).map(|partition| ask_held(consumer, topic, partition)).collect()
-}
-
-fn ask_held(consumer: &BaseConsumer<Reports>, topic: &KafkaTopic, partition: i32) -> Result<(u64, u64), SourceError> {
-    match consumer.fetch_watermarks(&topic.name, partition, ANSWER) {
-        Ok((first, end)) => Ok((first.unsigned_abs(), end.unsigned_abs())),
-        Err(error) => Err(kafka::sorted(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail), topic)),
-    }
 }
 
 fn in_range(topic: &KafkaTopic, partition: i32, next: u64, held: (u64, u64)) -> Result<(), SourceError> {

@@ -15,6 +15,7 @@ mod json;
 mod kafka;
 mod kafka_record;
 mod kafka_source;
+mod kafka_watch;
 mod kafka_writer;
 mod kinship;
 mod known;

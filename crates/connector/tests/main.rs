@@ -7,6 +7,7 @@ mod main {
     mod follow_histories;
     mod followed;
     mod kafka;
+    mod kafka_changes;
     mod partitions;
     mod replay;
     mod rotation;
