@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -84,6 +85,36 @@ fn an_input_that_vanishes_takes_no_output_with_it() {
             gone.iter().for_each(|hour| restore(&dir, hour));
         }
         assert!(dir.ok(&line).err.contains("up to date"), "{line}");
+        fs::remove_dir_all(dir.path("out")).unwrap();
+    }
+}
+
+/// A place stays the one that an output was made of when the input gets another one, and when it is spelled otherwise.
+#[test]
+fn another_place_hides_no_hour_that_has_vanished() {
+    let dir = five();
+    for copy in ["eu", "asia"] {
+        let copied = Command::new("cp").args(["-r", "plays", copy]).current_dir(dir.path("archive")).status();
+        assert!(copied.unwrap().success());
+    }
+    let absolute = dir.path("archive/plays").to_str().unwrap().to_owned();
+    let before = "archive/plays archive/eu";
+    for after in [
+        before.to_owned(),
+        "archive/asia archive/plays archive/eu".to_owned(),
+        format!("archive/eu {absolute}"),
+        format!("{absolute} archive/asia archive/eu"),
+    ] {
+        dir.ok(&format!("merge {before} --out out"));
+        take(&dir, "plays/00");
+        let ran = dir.ok(&format!("merge {after} --out out --json"));
+        let report = ran.json();
+        let sealed: Vec<&str> = report["sealed"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        // An hour of output reaches to the hours around it.
+        assert!(!sealed.iter().any(|hour| hour.ends_with("hr=00") || hour.ends_with("hr=01")), "{after}: {sealed:?}");
+        assert_eq!(report["kept"][0]["hours"], 2, "{after}: {report}");
+        assert!(ran.err.contains("(gone)"), "{}", ran.err);
+        restore(&dir, "plays/00");
         fs::remove_dir_all(dir.path("out")).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use connector::{Hour, HourFiles, Location, Success, list};
 use journal::Sum;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::complete::{Lack, Rule};
 use crate::intact::Intact;
@@ -54,11 +54,14 @@ fn same(sealed: &Value, identity: &Value) -> bool {
 
 /// The input hours of a place that a sealed hour was made of. An older rescan named only those in reach that were not
 /// there, and the reach is known where the flags are still the same.
-fn made_of(success: &Success, made: &Made, place: &Listed, hour: Hour) -> Spans {
-    let inputs = &success.inputs;
+fn made_of(success: &Success, made: &Made, places: &[Listed], at: usize, hour: Hour) -> Spans {
+    let (inputs, place) = (&success.inputs, &places[at]);
     if let Some(hours) = inputs["hours"].as_object() {
-        let spans = hours.get(&place.label).map(|spans| serde_json::from_value(spans.clone()));
-        return spans.and_then(Result::ok).unwrap_or_default();
+        let spans = |(name, spans): (&String, &Value)| {
+            let spans = serde_json::from_value::<Spans>(spans.clone()).ok()?;
+            is_called(places, at, name, hours, &spans).then_some(spans)
+        };
+        return Spans::union(hours.iter().filter_map(spans));
     }
     let Some(absent) = inputs["absent"].as_array() else { return Spans::default() };
     let (from, to) = if Made::read(success).as_ref() == Some(made) && place.whole.is_none() {
@@ -68,6 +71,27 @@ fn made_of(success: &Success, made: &Made, place: &Listed, hour: Hour) -> Spans 
     };
     let was = |hour: &Hour| !absent.iter().any(|absent| *absent == format!("{}/{hour}", place.input.name));
     Spans::of(Hour::range(from..to).filter(was))
+}
+
+/// Whether a place is the one that an output calls so, `named` being all that it names. It is called by its root, or by its
+/// input where that was in one place only. A name that fits no place is one of a place that is spelled otherwise by now, or
+/// that has got others beside it: of those that may be it, the one that has most of its hours.
+fn is_called(places: &[Listed], at: usize, name: &str, named: &Map<String, Value>, hours: &Spans) -> bool {
+    let of_input = |place: &Listed| place.input.name == name;
+    let is_named = |place: &Listed| named.contains_key(&place.root.to_string());
+    if places.iter().any(|place| place.root.to_string() == name) {
+        return places[at].root.to_string() == name;
+    }
+    let by_input = places.iter().any(of_input);
+    let may_be = |place: &Listed| {
+        if by_input { of_input(place) } else { !is_named(place) && !named.contains_key(&place.input.name) }
+    };
+    let has = |place: &Listed| {
+        let (first, last) = hours.ends()?;
+        Some(hours.within(first..last.plus(1)).filter(|hour| place.hours.contains_key(hour)).count())
+    };
+    let may_be = places.iter().enumerate().filter(|(_, place)| may_be(place));
+    may_be.max_by_key(|(at, place)| (has(place), std::cmp::Reverse(*at))).is_some_and(|(best, _)| best == at)
 }
 
 /// The sealed hours of the outputs of a run, and of those around them that say which input hours there were.
@@ -98,14 +122,14 @@ impl<'a> Done<'a> {
 
     /// The input hours of each place that any hour was made of.
     fn known(&self) -> Vec<Spans> {
-        let of = |place: &Listed| {
+        let of = |place: usize| {
             let outputs = self.outputs.iter();
             Spans::union(outputs.flat_map(|(made, hours)| {
                 let sealed = hours.iter().filter_map(|(hour, files)| Some((*hour, files.success.as_ref()?)));
-                sealed.map(|(hour, success)| made_of(success, made, place, hour))
+                sealed.map(move |(hour, success)| made_of(success, made, self.listed, place, hour))
             }))
         };
-        self.listed.iter().map(of).collect()
+        (0..self.listed.len()).map(of).collect()
     }
 
     fn hours(&self, hour: Hour) -> impl Iterator<Item = (&Made, Option<&HourFiles>)> {
@@ -136,7 +160,7 @@ impl<'a> Done<'a> {
         for (place, listed) in self.listed.iter().enumerate() {
             let (from, to) = listed.reach(hour, hour.plus(1));
             let made = self.hours(hour).filter_map(|(made, files)| Some((made, files?.success.as_ref()?)));
-            let made_of = Spans::union(made.map(|(made, success)| made_of(success, made, listed, hour)));
+            let made_of = Spans::union(made.map(|(made, success)| made_of(success, made, self.listed, place, hour)));
             let gone = made_of.within(from..to).filter(|hour| !listed.hours.contains_key(hour));
             lost.extend(gone.map(|hour| Lack { place, hour, why: Why::Gone }));
         }
