@@ -51,7 +51,8 @@ pub struct RunFlags {
     /// later may be late [default: files and standard input never; a Kafka partition 1m, while others of its topic show rows]
     #[arg(long, value_name = "[NAME=]TIME", value_parser = idle_timeout, help_heading = "Time")]
     pub idle_timeout: Vec<(Option<String>, Duration)>,
-    /// Rows further ahead of their arrival are rejected
+    /// Rows further ahead of their arrival are rejected. Of standard input that is when they are read, unless the run is
+    /// one over history, where rows that do not say when they arrived are not judged by it
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = microseconds, help_heading = "Time")]
     pub max_future: i64,
     /// A run ends with 65 where more rows of an input are rejected than this, 1% or 100, before it commits them

@@ -3,9 +3,9 @@
 
 use std::fs::{self, File};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::workdir::Workdir;
+use super::workdir::{Ran, Workdir};
 
 const INPUTS: [&str; 2] = ["impressions", "plays"];
 const SHORT: &str = "--memory-limit 16M --max-rows 500";
@@ -151,4 +151,21 @@ fn a_killed_run_goes_on_over_copied_files_and_without_new_ones() {
     // What came meanwhile is for a run of its own, and is not passed over in silence.
     let ran = dir.run(&format!("{line} --out out"));
     assert!(ran.code == Some(65) && ran.err.contains("9999.jsonl"), "{}", ran.err);
+}
+
+/// Rows of standard input do not say when they arrived. The same ones are to give the same output on any day, so the clock
+/// is no judge of them, unless time goes on while they come.
+#[test]
+fn history_on_standard_input_is_not_judged_by_the_clock() {
+    let dir = Workdir::new();
+    let row = |id: &str, ts: &str| format!("{{\"event_id\":\"{id}\",\"ts\":\"{ts}\"}}\n");
+    dir.write("rows.jsonl", row("a", "2100-01-01T00:00:00Z") + &row("b", "2026-11-20T00:00:00Z"));
+    for (flags, accepted, rejected) in [("--out out", 2, 0), ("--out stream --watermark-delay 30m", 1, 1)] {
+        let mut command = dir.command(&format!("ingest --in - --schema impressions {flags}"));
+        command.stdin(File::open(dir.path("rows.jsonl")).unwrap());
+        let ran = Ran::of(command.output().unwrap());
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let ledger = &dir.ledger(flags.split(' ').nth(1).unwrap())["events"];
+        assert_eq!((&ledger["accepted"], &ledger["rejected"]), (&json!(accepted), &json!(rejected)), "{flags}");
+    }
 }

@@ -97,16 +97,22 @@ impl Clock {
         self.slept = self.slept.max(watermark);
     }
 
-    /// Judges rows in order and moves on with them. `now` stands in where a row does not say when it arrived.
-    pub(crate) fn admit(&mut self, rows: &RecordBatch, time: &str, policy: &TimePolicy, now: i64) -> Result<Admitted> {
+    /// Judges rows in order and moves on with them. `now` stands in where a row does not say when it arrived; without it
+    /// such a row is not from the future.
+    pub(crate) fn admit(
+        &mut self,
+        rows: &RecordBatch,
+        time: &str,
+        policy: &TimePolicy,
+        now: Option<i64>,
+    ) -> Result<Admitted> {
         let times = rows.column_by_name(time).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         let times = times.with_context(|| format!("column {time} is no timestamp"))?.clone();
         let arrivals =
             rows.column_by_name("_arrived_at").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         let latest = |row: usize| {
-            let arrived =
-                arrivals.filter(|arrivals| arrivals.is_valid(row)).map_or(now, |arrivals| arrivals.value(row));
-            arrived.saturating_add(policy.max_future)
+            let arrived = arrivals.filter(|arrivals| arrivals.is_valid(row)).map(|arrivals| arrivals.value(row));
+            arrived.or(now).map_or(i64::MAX, |arrived| arrived.saturating_add(policy.max_future))
         };
         let (mut newest, mut furthest) = (None, None::<Furthest>);
         let mut judge = |(row, time): (usize, Option<i64>)| {
@@ -198,7 +204,7 @@ mod tests {
     #[test]
     fn a_row_is_late_against_its_partitions_watermark_just_before_it() {
         let mut clock = Clock::default();
-        let admitted = clock.admit(&rows(&[100, 88, 87, 200, 188, 187]), "ts", &POLICY, 0).unwrap();
+        let admitted = clock.admit(&rows(&[100, 88, 87, 200, 188, 187]), "ts", &POLICY, Some(0)).unwrap();
         assert_eq!(times(&admitted.on_time), [100, 88, 200, 188]);
         assert_eq!(times(&admitted.late), [87, 187]);
         assert_eq!(clock.watermark(POLICY.watermark_delay), Some(190));
@@ -207,29 +213,29 @@ mod tests {
     #[test]
     fn the_furthest_behind_is_told_with_the_delay_that_would_have_kept_it() {
         let mut clock = Clock::default();
-        let admitted = clock.admit(&rows(&[100, 87, 200, 80, 187]), "ts", &POLICY, 0).unwrap();
+        let admitted = clock.admit(&rows(&[100, 87, 200, 80, 187]), "ts", &POLICY, Some(0)).unwrap();
         assert_eq!(admitted.newest, Some(2));
         let furthest = admitted.furthest.unwrap();
         assert_eq!(furthest, Furthest { row: 3, delay: 118, mover: Mover::Row(2) });
         let kept = TimePolicy { watermark_delay: furthest.delay, ..POLICY };
-        let admit = |policy| Clock::default().admit(&rows(&[100, 87, 200, 80, 187]), "ts", &policy, 0).unwrap();
+        let admit = |policy| Clock::default().admit(&rows(&[100, 87, 200, 80, 187]), "ts", &policy, Some(0)).unwrap();
         assert_eq!(admit(kept).late.num_rows(), 0);
         assert_eq!(admit(TimePolicy { watermark_delay: furthest.delay - 1, ..POLICY }).late.num_rows(), 1);
-        let next = clock.admit(&rows(&[50]), "ts", &POLICY, 0).unwrap();
+        let next = clock.admit(&rows(&[50]), "ts", &POLICY, Some(0)).unwrap();
         assert_eq!(next.furthest, Some(Furthest { row: 0, delay: 148, mover: Mover::Earlier }));
-        let later = Clock::resumed(Some(190), false, false).admit(&rows(&[50]), "ts", &POLICY, 0).unwrap();
+        let later = Clock::resumed(Some(190), false, false).admit(&rows(&[50]), "ts", &POLICY, Some(0)).unwrap();
         assert_eq!(later.furthest, Some(Furthest { row: 0, delay: 148, mover: Mover::Before }));
     }
 
     #[test]
     fn the_verdict_is_the_same_for_every_cut() {
         let all = [5, 100, 3, 99, 120, 108, 107, 119, 300, 287];
-        let whole = times(&Clock::default().admit(&rows(&all), "ts", &POLICY, 0).unwrap().late);
+        let whole = times(&Clock::default().admit(&rows(&all), "ts", &POLICY, Some(0)).unwrap().late);
         for cut in 0..all.len() {
             let mut clock = Clock::default();
             let mut late = Vec::new();
             for part in [&all[..cut], &all[cut..]] {
-                late.extend(times(&clock.admit(&rows(part), "ts", &POLICY, 0).unwrap().late));
+                late.extend(times(&clock.admit(&rows(part), "ts", &POLICY, Some(0)).unwrap().late));
                 clock = Clock::resumed(clock.watermark(POLICY.watermark_delay), false, false);
             }
             assert_eq!(late, whole, "cut at {cut}");
@@ -240,10 +246,12 @@ mod tests {
     #[test]
     fn the_future_drags_nothing() {
         let mut clock = Clock::default();
-        let admitted = clock.admit(&rows(&[100, 1_501, 101]), "ts", &POLICY, 500).unwrap();
+        let admitted = clock.admit(&rows(&[100, 1_501, 101]), "ts", &POLICY, Some(500)).unwrap();
         assert_eq!(times(&admitted.future), [1_501]);
         assert_eq!(times(&admitted.on_time), [100, 101]);
         assert_eq!(clock.watermark(10), Some(91));
+        let admitted = clock.admit(&rows(&[1_501]), "ts", &POLICY, None).unwrap();
+        assert_eq!(times(&admitted.on_time), [1_501], "nobody knows when it arrived");
     }
 
     #[test]
@@ -252,7 +260,7 @@ mod tests {
         let times_of = TimestampMicrosecondArray::from(vec![Some(100), None, Some(101), Some(50)]);
         let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(times_of)]).unwrap();
         let mut clock = Clock::default();
-        let admitted = clock.admit(&rows, "ts", &POLICY, 0).unwrap();
+        let admitted = clock.admit(&rows, "ts", &POLICY, Some(0)).unwrap();
         assert_eq!((times(&admitted.on_time), times(&admitted.late)), (vec![100, 101], vec![50]));
         assert_eq!((admitted.timeless.num_rows(), admitted.future.num_rows()), (1, 0));
         assert!(admitted.timeless.column(0).is_null(0));
@@ -276,10 +284,10 @@ mod tests {
     fn who_slept_wakes_in_the_jobs_time() {
         let mut clock = Clock { idle: true, ..Clock::default() };
         clock.follow(Some(50));
-        let admitted = clock.admit(&rows(&[47, 48]), "ts", &POLICY, 0).unwrap();
+        let admitted = clock.admit(&rows(&[47, 48]), "ts", &POLICY, Some(0)).unwrap();
         assert_eq!((times(&admitted.overslept), times(&admitted.on_time)), (vec![47], vec![48]));
         assert_eq!(admitted.late.num_rows(), 0, "by its own rows none is");
-        let admitted = clock.admit(&rows(&[100, 47, 87]), "ts", &POLICY, 0).unwrap();
+        let admitted = clock.admit(&rows(&[100, 47, 87]), "ts", &POLICY, Some(0)).unwrap();
         assert_eq!((times(&admitted.overslept), times(&admitted.late)), (vec![], vec![47, 87]));
     }
 
@@ -287,7 +295,7 @@ mod tests {
     fn a_clock_goes_on_with_what_it_overslept() {
         let mut clock = Clock::resumed(Some(50), true, false).overslept(Some(20));
         assert_eq!((clock.watermark(10), clock.own(10)), (Some(50), Some(20)));
-        let admitted = clock.admit(&rows(&[17, 18, 47, 48]), "ts", &POLICY, 0).unwrap();
+        let admitted = clock.admit(&rows(&[17, 18, 47, 48]), "ts", &POLICY, Some(0)).unwrap();
         let found = [&admitted.late, &admitted.overslept, &admitted.on_time].map(times);
         assert_eq!(found, [vec![17], vec![18, 47], vec![48]]);
     }

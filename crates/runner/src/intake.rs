@@ -292,7 +292,9 @@ impl Intake {
             None => (chunk.rows, 0),
         };
         let filtered = (decoded - rows.num_rows() - failed) as u64;
-        let admitted = lane.clock.admit(&rows, &feed.time, &self.policy, now_us())?;
+        // The same rows are to give the same output, whenever they are read: history is not judged by the clock.
+        let now = self.ordered.is_none().then(now_us);
+        let admitted = lane.clock.admit(&rows, &feed.time, &self.policy, now)?;
         rejected.extend(aside::future(&admitted.future, &feed.time)?);
         rejected.extend(aside::timeless(&admitted.timeless, &feed.time)?);
         let (overslept, fed) = (admitted.overslept.num_rows() as u64, admitted.on_time.num_rows() as u64);
