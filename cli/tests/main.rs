@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod main {
+    mod begun;
     mod bounded;
     #[path = "../../../crates/connector/tests/main/broker.rs"]
     mod broker;

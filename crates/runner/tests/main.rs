@@ -4,6 +4,7 @@
 
 mod main {
     mod bounded_state;
+    mod outputs;
     mod partitions;
     mod player;
     mod reconcile;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use runner::{Cause, ReconcileOptions};
 
-use super::reconcile::{Outputs, Seal, shown};
+use super::outputs::{Outputs, Seal, shown};
 
 const CASES: u32 = 256;
 const SEED: u8 = 7;
