@@ -12,6 +12,8 @@ use super::workdir::{Ran, Workdir, wait_for};
 
 const LINE: &str = "ingest --in feed --schema plays --out out --follow --interval 10ms --commit-interval 0s";
 
+const CHAIN: &str = "_rescan/journal/stream";
+
 fn play(id: u32) -> String {
     format!("{{\"event_id\":\"{id:05}\",\"ts\":\"2016-11-07T10:00:00Z\"}}\n")
 }
@@ -81,9 +83,58 @@ fn what_changed_between_two_runs_stops_the_second() {
     assert_eq!(dir.epoch("out").1, 20);
 }
 
+/// An epoch writes down the places of the files that have changed, and not of all that are followed.
+#[test]
+fn an_epoch_of_many_files_names_those_that_changed() {
+    const SOURCE: &str = "events/feed";
+    let dir = Workdir::new();
+    let feed = dir.path("feed");
+    let file = |n: u32| feed.join(format!("{n:04}.jsonl"));
+    fs::create_dir(&feed).unwrap();
+    (0..600).for_each(|n| append(&file(n), n..n + 1));
+    assert_eq!(stop_at(&dir, dir.command(LINE).spawn().unwrap(), 600).code, Some(75));
+    append(&file(5), 600..601);
+    fs::remove_file(file(7)).unwrap();
+    fs::rename(file(8), feed.join("8.jsonl")).unwrap();
+    append(&feed.join("new.jsonl"), 601..602);
+    assert_eq!(stop_at(&dir, dir.command(LINE).spawn().unwrap(), 602).code, Some(75));
+    let last = || serde_json::from_value::<Epoch>(dir.record("out").unwrap().1).unwrap();
+    let mut epoch = last();
+    let offset = epoch.sources[SOURCE].offset.clone();
+    let base = dir.path("out").join(&epoch.offsets[SOURCE].path);
+    let mut all: Value = serde_json::from_slice(&fs::read(&base).unwrap()).unwrap();
+    let files = all["files"].as_object_mut().unwrap();
+    let changed = offset["files"].as_object().unwrap();
+    assert!(changed.len() <= 256 && files.len() > 256, "{} and {}", changed.len(), files.len());
+    assert!(changed.contains_key("0005.jsonl") && changed.contains_key("new.jsonl"), "{offset}");
+    let damaged = fs::read_to_string(&base).unwrap().replacen("0001", "0100", 1);
+    let whole = fs::read(&base).unwrap();
+    fs::write(&base, damaged).unwrap();
+    let ran = dir.run(LINE);
+    assert!(ran.code == Some(65) && ran.err.contains("-offsets-0.json"), "{:?} {}", ran.code, ran.err);
+    fs::write(&base, whole).unwrap();
+    // As a version wrote it that named all of them in every epoch.
+    files.retain(|name, _| !offset["without"].as_array().is_some_and(|gone| gone.contains(&json!(name))));
+    files.extend(changed.clone());
+    (epoch.number, epoch.token) = (epoch.number + 1, "before".to_owned());
+    (epoch.publish, epoch.remove, epoch.markers, epoch.offsets) = Default::default();
+    epoch.sources.get_mut(SOURCE).unwrap().offset = all;
+    let mut journal = Journal::open(&dir.path("out"), Path::new(CHAIN), epoch.config.clone()).unwrap();
+    journal.commit(epoch).unwrap();
+    drop(journal);
+    append(&file(5), 602..603);
+    assert_eq!(stop_at(&dir, dir.command(LINE).spawn().unwrap(), 603).code, Some(75));
+    assert!(last().offsets.contains_key(SOURCE));
+    let ledger = json!({ "read": 603, "accepted": 603, "duplicate": 0, "late": 0, "rejected": 0, "filtered": 0 });
+    assert_eq!(dir.ledger("out")["events"], ledger);
+    let left: Vec<String> =
+        dir.files("out/_rescan/state").into_iter().filter(|path| path.contains("offsets")).collect();
+    assert!(left.len() <= 2, "{left:?}");
+}
+
 /// The last epoch again, as a version wrote it that had one place for all files.
 fn as_before(dir: &Workdir, file: &str, rows: u64) {
-    let (root, chain) = (dir.path("out"), Path::new("_rescan/journal/stream"));
+    let (root, chain) = (dir.path("out"), Path::new(CHAIN));
     let (_, record) = dir.record("out").unwrap();
     let last: Epoch = serde_json::from_value(record).unwrap();
     let mut journal = Journal::open(&root, chain, last.config.clone()).unwrap();

@@ -1,6 +1,6 @@
 //! Files as a stream: one file, a directory of them, or standard input, each one source partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 
@@ -58,6 +58,8 @@ pub struct FileSource {
     rest: Option<Block>,
     /// How far each file was given out.
     marks: BTreeMap<String, FileMark>,
+    /// The names of those that have changed since that was asked.
+    changed: BTreeSet<String>,
     /// Not yet told.
     warnings: Vec<String>,
     finished: bool,
@@ -85,8 +87,9 @@ impl FileSource {
     fn over(input: &str, schema: SchemaRef, walk: Walk, follow: bool) -> Self {
         let (partitions, pipe) = ([input.to_owned()], input == "-");
         let follow = follow && !pipe;
-        let (ahead, rest, marks, warnings, finished) = (None, None, BTreeMap::new(), Vec::new(), false);
-        Self { schema, partitions, pipe, follow, walk: Some(walk), ahead, rest, marks, warnings, finished }
+        let (ahead, rest, warnings, finished) = (None, None, Vec::new(), false);
+        let (marks, changed) = (BTreeMap::new(), BTreeSet::new());
+        Self { schema, partitions, pipe, follow, walk: Some(walk), ahead, rest, marks, changed, warnings, finished }
     }
 
     /// Waits for rows, and takes note of all that comes before them.
@@ -95,7 +98,10 @@ impl FileSource {
         while self.rest.is_none() && !self.finished {
             match ahead.next(rows_max, !self.pipe).await? {
                 Found::Step(Step::Rows(block)) => self.rest = Some(block),
-                Found::Step(Step::Marks(changes)) => known::apply(&mut self.marks, &changes),
+                Found::Step(Step::Marks(changes)) => {
+                    known::apply(&mut self.marks, &changes);
+                    self.changed.extend(changes.into_iter().map(|(name, _)| name));
+                }
                 Found::Step(Step::Warning(warning)) => self.warnings.push(warning),
                 Found::End if self.follow => return Ok(Some(Poll::Waiting)),
                 Found::End => self.finished = true,
@@ -120,6 +126,10 @@ impl Source for FileSource {
         let walk = self.walk.as_mut().context("seek after the first read")?;
         if let Some(offset) = offsets.get(&self.partitions[0]) {
             self.marks = walk.seek(offset)?;
+            let is_new = |(name, mark): &(&String, &FileMark)| offset.files.get(*name) != Some(*mark);
+            let new = self.marks.iter().filter(is_new).map(|(name, _)| name);
+            let gone = offset.files.keys().filter(|name| !self.marks.contains_key(*name));
+            self.changed = new.chain(gone).cloned().collect();
         }
         Ok(())
     }
@@ -137,6 +147,9 @@ impl Source for FileSource {
         }
         let Some(block) = &mut self.rest else { return Ok(Poll::Finished) };
         let mark = self.marks.get_mut(block.file());
+        if mark.is_some() && !self.changed.contains(block.file()) {
+            self.changed.insert(block.file().to_owned());
+        }
         let chunk = block.take(rows_max, mark);
         if block.is_empty() {
             self.rest = None;
@@ -150,8 +163,12 @@ impl Source for FileSource {
         }
     }
 
-    fn place(&self, _partition: usize) -> Option<Offset> {
-        (!self.pipe).then(|| Offset { files: self.marks.clone(), ..Offset::default() })
+    fn files(&self, _partition: usize) -> Option<&BTreeMap<String, FileMark>> {
+        (!self.pipe).then_some(&self.marks)
+    }
+
+    fn changed(&mut self, _partition: usize) -> BTreeSet<String> {
+        std::mem::take(&mut self.changed)
     }
 
     fn warnings(&mut self) -> Vec<String> {

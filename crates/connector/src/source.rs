@@ -1,6 +1,6 @@
 //! What a stream reads from: source partitions, their offsets, and the one trait that every stream source implements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
@@ -24,12 +24,24 @@ pub struct Offset {
     /// How far each file was read, by name; empty where one place says it all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, FileMark>,
+    /// Where `files` are those that have changed since an older offset: the files of that one which are no more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub without: BTreeSet<String>,
     /// The last Kafka message before the position, by its offset and a hash of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
 }
 
 impl Offset {
+    /// The whole of an offset that says what has changed since `older`.
+    #[must_use]
+    pub fn since(mut self, mut older: Offset) -> Offset {
+        older.files.retain(|name, _| !self.without.contains(name));
+        older.files.append(&mut self.files);
+        self.without.clear();
+        Offset { files: older.files, ..self }
+    }
+
     /// Whether both follow the same rows, whatever became meanwhile of the times and places of their files.
     #[must_use]
     pub fn is_same_rows(&self, other: &Offset) -> bool {
@@ -102,9 +114,21 @@ pub trait Source: Send {
     /// The source is out of reach, or what it holds cannot be read on from here.
     async fn read(&mut self, partition: usize, rows_max: usize) -> Result<Poll>;
 
-    /// Where to go on after all chunks that were given out; `None` where the `next` of the last one says it all.
-    fn place(&self, _partition: usize) -> Option<Offset> {
+    /// How far each file was read by the chunks that were given out, by name; `None` where the `next` of the last chunk
+    /// says it all.
+    fn files(&self, _partition: usize) -> Option<&BTreeMap<String, FileMark>> {
         None
+    }
+
+    /// The names of the files for which `files` says something else than when this was asked last, or than the offset
+    /// that was gone to.
+    fn changed(&mut self, _partition: usize) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    /// Where to go on after all chunks that were given out; `None` where the `next` of the last one says it all.
+    fn place(&self, partition: usize) -> Option<Offset> {
+        self.files(partition).map(|files| Offset { files: files.clone(), ..Offset::default() })
     }
 
     /// Leaves out files that none of these offsets names: they came after the run that recorded the offsets had begun.

@@ -45,6 +45,9 @@ pub struct Epoch {
     pub open: BTreeMap<String, Vec<OpenFile>>,
     /// The files that hold all state after this epoch.
     pub state: Vec<StateFile>,
+    /// By source partition, as in `sources`: the file that holds what its offset does not say again in every epoch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub offsets: BTreeMap<String, OffsetFile>,
     /// By side input: the copy that was joined to the rows of the epoch.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sides: BTreeMap<String, SideFacts>,
@@ -147,6 +150,19 @@ struct Record {
     epoch: Box<RawValue>,
 }
 
+/// A part of an offset that is the same for many epochs, written under this path, closed and synced, before the first of
+/// them was decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OffsetFile {
+    /// Where it is; unique to the attempt that wrote it.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// XXH3-128 of its bytes, 32 hex digits. Whoever reads the file compares.
+    pub checksum: String,
+}
+
 impl Epoch {
     /// The record's bytes: pretty JSON with a checksum. The same epoch gives the same bytes.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
@@ -185,7 +201,8 @@ impl Epoch {
             return Err(format!("names {twice} twice"));
         }
         let open = self.open.values().flatten().map(|o| &o.path);
-        let mut all = claimed.into_iter().chain(open).chain(self.state.iter().map(|s| &s.path));
+        let all = claimed.into_iter().chain(open);
+        let mut all = all.map(String::as_str).chain(self.kept().map(|(path, _)| path));
         match all.find(|path| !stays_below(path)) {
             Some(outside) => Err(format!("names {outside:?}, which is not below the output root")),
             None => Ok(()),
@@ -194,7 +211,13 @@ impl Epoch {
 
     /// Every file that must not be deleted as rubbish while this epoch stands.
     pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
-        self.publish.iter().map(|p| p.staged.as_str()).chain(self.state.iter().map(|s| s.path.as_str()))
+        self.publish.iter().map(|p| p.staged.as_str()).chain(self.kept().map(|(path, _)| path))
+    }
+
+    /// The files that the next epoch goes on from, each with its length.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (&str, u64)> {
+        let state = self.state.iter().map(|file| (file.path.as_str(), file.bytes));
+        state.chain(self.offsets.values().map(|file| (file.path.as_str(), file.bytes)))
     }
 }
 
@@ -237,6 +260,8 @@ mod tests {
             open: [(text.into(), vec![OpenFile { path: format!("{text}/open-7-t.parquet"), ..Default::default() }])]
                 .into(),
             state: vec![StateFile { path: "_rescan/state/s/1".into(), ..Default::default() }],
+            offsets: [("plays/topic-0".into(), OffsetFile { path: "_rescan/state/s/2".into(), ..Default::default() })]
+                .into(),
             sides: [("videos".into(), SideFacts { version: "v".into(), loaded_at: 7 })].into(),
             notes: serde_json::json!([1, null]),
         }
@@ -289,7 +314,7 @@ mod tests {
     #[test]
     fn paths_stay_below_the_root() {
         for path in ["", "/etc/passwd", "..", "a/../../b", ".", "./a"] {
-            for place in 0..7 {
+            for place in 0..8 {
                 let mut epoch = epoch();
                 match place {
                     0 => epoch.publish[0].staged = path.into(),
@@ -297,7 +322,8 @@ mod tests {
                     2 => epoch.remove[0] = path.into(),
                     3 => epoch.markers[0].path = path.into(),
                     4 => epoch.state[0].path = path.into(),
-                    5 => epoch.unseal[0] = path.into(),
+                    5 => epoch.offsets.values_mut().for_each(|file| file.path = path.into()),
+                    6 => epoch.unseal[0] = path.into(),
                     _ => epoch.open.values_mut().for_each(|files| files[0].path = path.into()),
                 }
                 assert!(epoch.check_paths().unwrap_err().contains("below"), "{path:?} in place {place}");

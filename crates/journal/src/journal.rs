@@ -75,7 +75,7 @@ impl Journal {
         &self.stage
     }
 
-    /// Where to write state files, relative to the output root: `_rescan/state/NAME`. Every file below it that the last
+    /// Where to write files of state and offsets, relative to the output root: `_rescan/state/NAME`. Every file below it that the last
     /// two epochs do not name is deleted when the chain is opened.
     #[must_use]
     pub fn state(&self) -> &str {
@@ -143,7 +143,7 @@ impl Journal {
         // Oldest first, and the record before its `.done`: what a crash leaves is a sound chain.
         for &number in facts.decided.range(..first_kept) {
             let old = self.read(number)?;
-            for path in old.state.iter().map(|file| &file.path).filter(|path| !kept.contains(*path)) {
+            for path in old.kept().map(|(path, _)| path).filter(|path| !kept.contains(*path)) {
                 self.delete(&self.root.join(path))?;
             }
             self.delete(&chain::record(&self.chain, number))?;

@@ -37,7 +37,7 @@ mod vouch;
 pub use chain::{is_unfinished, look};
 pub use checksum::{Checksum, Sum, checksum_of};
 pub use durable::{Created, create_dirs, create_exclusive, replace};
-pub use epoch::{Epoch, Marker, OpenFile, Publish, SideFacts, SourceFacts, StateFile};
+pub use epoch::{Epoch, Marker, OffsetFile, OpenFile, Publish, SideFacts, SourceFacts, StateFile};
 pub use error::JournalError;
 pub use journal::Journal;
 pub use ledger::{Ledger, Unbalanced};

@@ -72,17 +72,17 @@ pub(crate) fn prepare(root: &Path, epoch: &Epoch, syncs: &Syncs) -> Result<(), J
         touched.insert(folder(&root.join(&file.staged)).to_owned());
     }
     check_state(root, epoch)?;
-    touched.extend(epoch.state.iter().map(|file| folder(&root.join(&file.path)).to_owned()));
+    touched.extend(epoch.kept().map(|(path, _)| folder(&root.join(path)).to_owned()));
     sync_below(root, &touched, syncs)
 }
 
-/// Checks that every state file is there at its full length.
+/// Checks that every file of state and offsets is there at its full length.
 pub(crate) fn check_state(root: &Path, epoch: &Epoch) -> Result<(), JournalError> {
-    for file in &epoch.state {
-        let path = root.join(&file.path);
+    for (path, bytes) in epoch.kept() {
+        let path = root.join(path);
         match length(&path)? {
-            Some(bytes) if bytes == file.bytes => {}
-            Some(bytes) => return Err(wrong_length(&path, bytes, file.bytes)),
+            Some(found) if found == bytes => {}
+            Some(found) => return Err(wrong_length(&path, found, bytes)),
             None => return Err(JournalError::corrupt(&path, format!("state of epoch {} is missing", epoch.number))),
         }
     }

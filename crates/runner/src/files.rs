@@ -93,6 +93,14 @@ pub(crate) fn write_arrow(path: &Path, schema: &SchemaRef, rows: &[RecordBatch],
     })
 }
 
+/// Writes these bytes.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8], syncs: &Syncs) -> Result<Sum> {
+    written(path, SHARED, syncs, |mut file| {
+        file.write_all(bytes)?;
+        Ok(file)
+    })
+}
+
 type Summed = Checksum<BufWriter<File>>;
 
 fn written(path: &Path, mode: u32, syncs: &Syncs, write: impl FnOnce(Summed) -> Result<Summed>) -> Result<Sum> {

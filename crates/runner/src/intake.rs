@@ -7,18 +7,19 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::RecordBatch;
-use connector::{Chunk, Offset, Poll};
-use journal::{Epoch, Ledger, SideFacts, SourceFacts};
+use connector::{Chunk, Poll};
+use journal::{Epoch, Ledger, SideFacts};
 use scan::Passed;
 
 use crate::aside;
 use crate::excess::Reasons;
 use crate::gate::{Clock, TimePolicy, watermark};
 use crate::history::{History, Ordered, Position, changed};
-use crate::idle::{self, LONG};
+use crate::idle;
 use crate::job::Job;
 use crate::lane::{Feed, Lane, resumed, same_rows};
 use crate::lateness::Lateness;
+use crate::offsets::{Place, Recorded};
 use crate::side::SideInput;
 use crate::wall_clock::now_us;
 
@@ -85,9 +86,9 @@ impl Intake {
             ledger.insert(input.clone(), Ledger::default());
             let mut offsets = BTreeMap::new();
             for (partition, name) in source.partitions().to_vec().into_iter().enumerate() {
-                let facts = last.and_then(|last| last.sources.get(&format!("{input}/{name}")));
-                let offset = facts.map(|facts| serde_json::from_value::<Offset>(facts.offset.clone()));
-                let offset = offset.transpose().with_context(|| format!("the journal's offset of {input}/{name}"))?;
+                let key = format!("{input}/{name}");
+                let facts = last.and_then(|last| last.sources.get(&key));
+                let (recorded, offset) = Recorded::read(&job.out, last, &key)?;
                 let clock = match (&ordered, facts) {
                     (Some(ordered), _) => Clock::all_there(ordered.floor),
                     (None, None) => Clock::resumed(watermark, false, false),
@@ -95,8 +96,10 @@ impl Intake {
                 };
                 offsets.extend(offset.clone().map(|offset| (name.clone(), offset)));
                 let lane = Lane::new(feed, partition, name, clock, policy.watermark_delay);
-                let (offset, end) = if ordered.is_some() { (None, offset) } else { (offset, None) };
-                lanes.push(Lane { offset, end, ..lane });
+                lanes.push(match ordered.is_some() {
+                    true => Lane { end: offset, ..lane },
+                    false => Lane { offset, recorded, ..lane },
+                });
             }
             if ordered.is_some() {
                 source.keep_to(&offsets);
@@ -236,23 +239,14 @@ impl Intake {
             .filter(|(other, lane)| *other != at && lane.feed == feed && !lane.clock.finished);
         let over = self.feeds[feed].idle.is_over(since, others.map(|(_, lane)| lane.waiting));
         self.lanes[at].clock.idle |= over;
-        self.say_held(at, since);
-    }
-
-    /// Says once of a partition that is silent for long that it alone holds the watermark.
-    fn say_held(&mut self, at: usize, since: Instant) {
         let lane = &self.lanes[at];
-        if lane.said
-            || lane.clock.idle
-            || since.elapsed() < LONG
-            || !lane.holds(&self.lanes, self.policy.watermark_delay)
-        {
-            return;
+        if lane.is_holding(&self.lanes, since, self.policy.watermark_delay) {
+            // Said once.
+            let input = &self.feeds[feed].input;
+            let name = format!("{input}/{}", lane.name);
+            self.warnings.push(idle::holds(&name, input, since.elapsed().as_secs() / 60));
+            self.lanes[at].said = true;
         }
-        let input = &self.feeds[lane.feed].input;
-        let what = idle::holds(&format!("{input}/{}", lane.name), input, since.elapsed().as_secs() / 60);
-        self.warnings.push(what);
-        self.lanes[at].said = true;
     }
 
     fn tick(&mut self) {
@@ -390,12 +384,15 @@ impl Intake {
     }
 
     /// What an epoch records of each source partition; the next epoch's begins here.
-    pub(crate) fn facts(&mut self) -> Result<BTreeMap<String, SourceFacts>> {
-        let Self { feeds, lanes, policy, .. } = self;
-        let facts = |lane: &mut Lane| {
-            let Feed { input, source, .. } = &feeds[lane.feed];
-            Ok((format!("{input}/{}", lane.name), lane.facts(source.as_ref(), policy.watermark_delay)?))
-        };
-        lanes.iter_mut().map(facts).collect()
+    pub(crate) fn record(&mut self, epoch: &mut Epoch, place: &Place) -> Result<()> {
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            let Feed { input, source, .. } = &mut self.feeds[lane.feed];
+            let place = Place { path: format!("{}-offsets-{number}.json", place.path), ..*place };
+            let facts = lane.facts(source.as_mut(), self.policy.watermark_delay, &place)?;
+            let name = format!("{input}/{}", lane.name);
+            epoch.offsets.extend(lane.recorded.file.clone().map(|file| (name.clone(), file)));
+            epoch.sources.insert(name, facts);
+        }
+        Ok(())
     }
 }

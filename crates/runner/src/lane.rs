@@ -11,8 +11,9 @@ use journal::{Epoch, SourceFacts};
 use scan::Door;
 
 use crate::gate::Clock;
-use crate::idle::Idle;
+use crate::idle::{Idle, LONG};
 use crate::lateness::Lateness;
+use crate::offsets::{Place, Recorded};
 
 /// How long to wait where no source partition has anything.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
@@ -38,6 +39,8 @@ pub(crate) struct Lane {
     pub name: String,
     pub clock: Clock,
     pub offset: Option<Offset>,
+    /// What the last epoch recorded of its files.
+    pub recorded: Recorded,
     /// Where an earlier run over the same files had read all of it.
     pub end: Option<Offset>,
     pub watermark_before: Option<i64>,
@@ -52,7 +55,8 @@ impl Lane {
     pub(crate) fn new(feed: usize, partition: usize, name: String, clock: Clock, delay: i64) -> Lane {
         let watermark_before = clock.watermark(delay);
         let (offset, end, waiting, said, lateness) = (None, None, None, false, Lateness::default());
-        Lane { feed, partition, name, clock, offset, end, watermark_before, waiting, said, lateness }
+        let recorded = Recorded::default();
+        Lane { feed, partition, name, clock, offset, recorded, end, watermark_before, waiting, said, lateness }
     }
 
     /// Where it goes on.
@@ -60,10 +64,11 @@ impl Lane {
         source.place(self.partition).or_else(|| self.offset.clone())
     }
 
-    /// Whether others that have more to give are further than it.
-    pub(crate) fn holds(&self, lanes: &[Lane], delay: i64) -> bool {
+    /// Whether it is silent for long, holds the watermark behind others that have more to give, and that was not said.
+    pub(crate) fn is_holding(&self, lanes: &[Lane], since: Instant, delay: i64) -> bool {
         let own = self.clock.watermark(delay);
-        lanes.iter().any(|lane| !lane.clock.finished && lane.clock.watermark(delay) > own)
+        let ahead = |lane: &Lane| !lane.clock.finished && lane.clock.watermark(delay) > own;
+        !self.said && !self.clock.idle && since.elapsed() >= LONG && lanes.iter().any(ahead)
     }
 
     /// The next row, where it had ended and something has come since.
@@ -78,10 +83,11 @@ impl Lane {
     }
 
     /// What an epoch records of it; the next epoch's begins here.
-    pub(crate) fn facts(&mut self, source: &dyn Source, delay: i64) -> Result<SourceFacts> {
+    pub(crate) fn facts(&mut self, source: &mut dyn Source, delay: i64, place: &Place) -> Result<SourceFacts> {
         let watermark = self.clock.watermark(delay);
         let watermark_before = std::mem::replace(&mut self.watermark_before, watermark);
-        let offset = serde_json::to_value(self.place(source).unwrap_or_default())?;
+        let files = self.recorded.next(source, self.partition, place)?;
+        let offset = serde_json::to_value(files.or_else(|| self.offset.clone()).unwrap_or_default())?;
         let (idle, finished) = (self.clock.idle, self.clock.finished);
         let own = self.clock.own(delay);
         let own = (own < watermark).then(|| own.unwrap_or(i64::MIN));

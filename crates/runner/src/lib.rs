@@ -38,6 +38,7 @@ mod listed;
 mod made;
 mod merged;
 mod merged_hours;
+mod offsets;
 mod once;
 mod owner;
 mod pieces;

@@ -23,6 +23,7 @@ use crate::intake::{Gathered, Intake, Read};
 use crate::job::Job;
 use crate::lane::{Feed, PAUSE};
 use crate::layout::{STREAM_JOURNAL, token};
+use crate::offsets::Place;
 use crate::owner::{Owner, Runner};
 use crate::report::{Progress, Report, add};
 use crate::snapshot::Snapshot;
@@ -337,17 +338,19 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
         if let Some(live) = kept {
             self.snapshot.add(still_open(self.job, &self.outputs, live)?);
         }
-        let epoch = Epoch {
+        let mut epoch = Epoch {
             number,
             token,
             config: self.job.config.clone(),
-            sources: self.intake.facts()?,
             sides: self.intake.side_facts(),
             watermark,
             kept: kept.map(|live| live.unwrap_or(i64::MIN)),
             ledger: self.ledger.clone(),
             ..Epoch::default()
         };
+        let path = format!("{}/{name}", self.journal.state());
+        let place = Place { root: &self.job.out, path, syncs: self.journal.syncs() };
+        self.intake.record(&mut epoch, &place)?;
         let (stage, syncs) = (self.journal.stage().to_owned(), self.journal.syncs().clone());
         let mut draft = Draft { job: self.job, stage, syncs, name: name.clone(), epoch, chosen: self.chosen()? };
         self.outputs.sealed.given = self.intake.position().filter(|_| watermark < Some(i64::MAX));
