@@ -2,7 +2,7 @@
 --
 -- The reward of an impression is 1 where the model `last` credits a play to it, else 0. A play that comes moves that, and
 -- so does an impression that becomes the latest before a play: of what was put out for an impression the row stands that
--- was made of the most plays and candidates. `subject` and `context` stand for columns, `action`, `slot`, `propensity`
+-- was made of the most plays, and of those the one that was made of the most candidates. `subject` and `context` stand for columns, `action`, `slot`, `propensity`
 -- and `action_set` for expressions of the command line.
 
 create schema batch;
@@ -39,58 +39,79 @@ create view touched as
 select event_id, ts, subject
 from batch.plays
 union all
-select p.event_id, p.ts, p.subject
+select distinct p.event_id, p.ts, p.subject
 from state.plays p
 join shown i on p.subject = i.subject and p.ts between i._ts and i._ts + (select lookback from param);
+
+-- The latest impression before each of these plays, as it was: the one that may have won or lost it.
+create view former as
+select p.event_id, p.ts, touches(i._ts, i._id, '', false, 'last') as touches
+from touched p
+left join state.impressions i on p.subject = i.subject and p.ts between i._ts and i._ts + (select lookback from param)
+group by p.event_id, p.ts;
+
+create view moved as
+select distinct credit['impression_event_id'] as _id, credit['impression_ts'] as _ts
+from (select unnest(credits(touches, 'last', interval '1 hour')) as credit from former);
 
 -- The impressions that are new, or may have won or lost a play.
 create view told as
 select _id, _ts, subject, _request_id, _action, _slot, _propensity, _action_set, context
 from shown
 union all
-select distinct i._id, i._ts, i.subject, i._request_id, i._action, i._slot, i._propensity, i._action_set, i.context
-from touched p
-join state.impressions i on p.subject = i.subject and p.ts between i._ts and i._ts + (select lookback from param);
+select i._id, i._ts, i.subject, i._request_id, i._action, i._slot, i._propensity, i._action_set, i.context
+from moved m
+join state.impressions i on m._id = i._id and m._ts = i._ts;
 
-create view followed as
+-- An impression is credited with a play only if it is with the first after it.
+create view following as
 select i._id, i._ts, i.subject, p.event_id as play_event_id, p.ts as play_ts
 from told i
-join batch.plays p on i.subject = p.subject and p.ts between i._ts and i._ts + (select lookback from param)
-union
+left join batch.plays p on i.subject = p.subject and p.ts between i._ts and i._ts + (select lookback from param)
+union all
 select i._id, i._ts, i.subject, p.event_id, p.ts
 from told i
 join state.plays p on i.subject = p.subject and p.ts between i._ts and i._ts + (select lookback from param);
 
-create view play as
-select distinct play_event_id, play_ts, subject
+create view followed as
+select _id, _ts, subject, touches(play_ts, play_event_id, '', false, 'first') as later
+from following
+group by _id, _ts, subject;
+
+create view first_play as
+select _id, _ts, subject, sources(later)['candidates'] as plays,
+       unnest(credits(later, 'first', interval '1 hour')) as first
 from followed;
 
-create view candidate as
-select p.play_event_id, p.play_ts, i._ts, i._id
-from play p
-join shown i on p.subject = i.subject and p.play_ts between i._ts and i._ts + (select lookback from param)
-union all
-select p.play_event_id, p.play_ts, i._ts, i._id
-from play p
-join state.impressions i on p.subject = i.subject and p.play_ts between i._ts and i._ts + (select lookback from param);
+create view asked as
+select _id, _ts, subject, plays, first['impression_ts'] as play_ts
+from first_play
+where first['impression_ts'] is not null;
 
-create view considered as
-select play_event_id, play_ts, touches(_ts, _id, '', false) as touches
-from candidate
-group by play_event_id, play_ts;
+create view rival as
+select a._id, a._ts, a.plays, i._ts as rival_ts, i._id as rival_id
+from asked a
+left join shown i on a.subject = i.subject and a.play_ts between i._ts and i._ts + (select lookback from param)
+union all
+select a._id, a._ts, a.plays, i._ts, i._id
+from asked a
+join state.impressions i on a.subject = i.subject and a.play_ts between i._ts and i._ts + (select lookback from param);
+
+create view judged as
+select _id, _ts, plays, touches(rival_ts, rival_id, '', false, 'last') as touches
+from rival
+group by _id, _ts, plays;
 
 create view credited as
-select play_event_id, play_ts, sources(touches)['candidates'] as candidates,
+select _id, _ts, plays, sources(touches)['candidates'] as candidates,
        unnest(credits(touches, 'last', interval '1 hour')) as credit
-from considered;
+from judged;
 
+-- Another play may come first only as one more, and another impression before the first play only as one more, too.
 create view rewarded as
-select f._id, f._ts, sum(c.candidates) as _version,
-       max(case when c.credit['impression_event_id'] = f._id and c.credit['impression_ts'] = f._ts then 1 else 0 end)
-         as reward
-from followed f
-join credited c on f.play_event_id = c.play_event_id and f.play_ts = c.play_ts
-group by f._id, f._ts;
+select _id, _ts, plays * 4294967296 + candidates as _version,
+       case when credit['impression_event_id'] = _id and credit['impression_ts'] = _ts then 1 else 0 end as reward
+from credited;
 
 create view tuple as
 select _id, _ts, _request_id, _action, _slot, _propensity, _action_set, context

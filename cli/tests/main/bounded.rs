@@ -1,6 +1,7 @@
 //! Bounded, whatever the data: one key that has most of the rows, columns by the thousand, and expressions as deep as they
 //! are long.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::workdir::Workdir;
@@ -29,6 +30,42 @@ fn an_id_that_comes_all_the_time_is_one_event() {
         assert_eq!(dir.rows(out).len(), 1, "{out}");
     }
     assert_eq!(dir.rows("all").len(), 60_000);
+}
+
+/// One subject has all impressions and plays: a hundred million pairs, which would neither fit in memory nor come to an end
+/// in time. What is put out are few rows; batch and stream find the same.
+#[test]
+fn a_subject_that_has_all_events_is_credited_and_rewarded_by_a_few_of_them() {
+    let dir = Workdir::new();
+    let (impressions, plays) = (30_000, 3_000);
+    // Impressions a third of a second apart, in an order that is none; plays in between and after them.
+    let mut shown: Vec<u64> = (0..impressions).map(|n| START + n * 7_919 % impressions * 333).collect();
+    let played: Vec<u64> = (0..plays).map(|n| START + n * 7_919 % plays * 3_300 + 100).collect();
+    let event = |id: &str, at: u64| {
+        format!(
+            r#"{{"event_id":"{id}","ts":{at},"request_id":"{id}","profile_id":1,"video_id":1,"row":"r","rank":1,"propensity":0.5}}"#
+        )
+    };
+    dir.write("impressions.jsonl", lines(impressions, |n| event(&format!("i{n}"), shown[n as usize])));
+    dir.write("plays.jsonl", lines(plays, |n| event(&format!("p{n}"), played[n as usize])));
+    for name in ["impressions", "plays"] {
+        dir.ok(&format!("ingest --in {name}.jsonl --schema {name} --out archive/{name}"));
+    }
+    shown.sort_unstable();
+    let credited: BTreeSet<usize> = played.iter().map(|at| shown.partition_point(|shown| shown <= at)).collect();
+    for (what, rows, rewards) in [("--model last,first", 6_000, None), ("--tuples", 30_000, Some(credited.len()))] {
+        let (batch, stream) = ("--in impressions=archive/impressions --in plays=archive/plays --out batch", "stream");
+        dir.ok(&format!("attribute {what} {batch}"));
+        let inputs = "--in impressions=impressions.jsonl --in plays=plays.jsonl --max-rows 4000";
+        dir.ok(&format!("attribute {what} {inputs} --out {stream}"));
+        assert!(dir.parts("batch") == dir.parts(stream), "{what}");
+        let found = dir.rows("batch");
+        assert_eq!(found.len(), rows, "{what}");
+        if let Some(rewards) = rewards {
+            assert_eq!(found.iter().filter(|row| row["reward"] == 1.0).count(), rewards);
+        }
+        ["batch", stream].iter().for_each(|out| std::fs::remove_dir_all(dir.path(out)).unwrap());
+    }
 }
 
 #[test]

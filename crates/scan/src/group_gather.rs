@@ -15,8 +15,7 @@ use crate::bucket::unshared_column;
 use crate::group_join::{Ends, GroupJoin};
 use crate::group_left::Left;
 use crate::group_right::Right;
-use crate::layout::hash_rows;
-use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, verified};
+use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, own_hashes, verified};
 
 /// Pairs of a piece: what is in memory of them at once, unless one group has more.
 const PAIRS_A_PIECE: usize = 4 * PAIRS_AT_ONCE;
@@ -63,7 +62,9 @@ impl Own {
         let same = lefts.iter().zip(&rights).map(|(left, right)| compare(left, right)).collect::<Result<_, _>>()?;
         let keys = left.on.iter().map(|key| compare(key, key)).collect::<Result<_, _>>()?;
         let identity = right.rows.column(ends.identity);
-        Ok(Own { hashes: hash_rows(&lefts, true)?, same, identity: compare(identity, identity)?, keys })
+        let of_left: Vec<_> = ends.own.iter().map(|(left, _)| left).collect();
+        let hashes = own_hashes(&of_left, &left.rows)?;
+        Ok(Own { hashes, same, identity: compare(identity, identity)?, keys })
     }
 }
 

@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{JoinSide, JoinType};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinSide, JoinType, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, DynamicFilterPhysicalExpr, Literal};
 use datafusion::physical_expr::projection::update_expr;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{Partitioning, PhysicalExprRef, split_conjunction};
@@ -18,7 +18,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::HashJoinExec;
-use datafusion::physical_plan::joins::utils::ColumnIndex;
+use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{Distribution, ExecutionPlan, ExecutionPlanProperties};
@@ -34,14 +34,7 @@ pub(crate) struct GroupJoinRule;
 
 impl PhysicalOptimizerRule for GroupJoinRule {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_down(|node| {
-            if let Some(joined) = node.downcast_ref::<AggregateExec>().map(joined).transpose()?.flatten() {
-                return Ok(Transformed::new(joined, true, TreeNodeRecursion::Stop));
-            }
-            let next = if relies_on_nothing(&node) { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop };
-            Ok(Transformed::new(node, false, next))
-        })
-        .data()
+        joins(plan, false)
     }
 
     fn name(&self) -> &str {
@@ -53,10 +46,23 @@ impl PhysicalOptimizerRule for GroupJoinRule {
     }
 }
 
-/// Whether a plan has one input, and does not care which of its rows are in which partition.
-fn relies_on_nothing(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    let required = plan.input_distribution_requirements().into_per_child();
-    matches!(required.as_slice(), [Distribution::UnspecifiedDistribution | Distribution::SinglePartition])
+/// The same plan with group joins, but where something above relies on which of its rows are in which partition.
+fn joins(plan: Arc<dyn ExecutionPlan>, relied: bool) -> Result<Arc<dyn ExecutionPlan>> {
+    let aggregate = plan.downcast_ref::<AggregateExec>().filter(|_| !relied);
+    if let Some(joined) = aggregate.map(joined).transpose()?.flatten() {
+        return joined.map_children(|input| Ok(Transformed::yes(joins(input, false)?))).data();
+    }
+    let mut required = plan.input_distribution_requirements().into_per_child().into_iter();
+    let deals = plan.downcast_ref::<RepartitionExec>().is_some();
+    plan.map_children(|input| {
+        let relied = match required.next() {
+            Some(Distribution::SinglePartition) => false,
+            Some(Distribution::UnspecifiedDistribution) => relied && !deals,
+            _ => true,
+        };
+        Ok(Transformed::yes(joins(input, relied)?))
+    })
+    .data()
 }
 
 fn joined(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -69,10 +75,8 @@ fn joined(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let rows = undealt(aggregate.input());
     let Some(projection) = rows.downcast_ref::<ProjectionExec>() else { return Ok(None) };
     let Some(join) = undealt(projection.input()).downcast_ref::<HashJoinExec>() else { return Ok(None) };
-    if *join.join_type() != JoinType::Left || !is_plain(join) {
-        return Ok(None);
-    }
-    let output = output(join);
+    let Some(turned) = Turned::of(join) else { return Ok(None) };
+    let output = turned.output;
     let of_join = |expr: &PhysicalExprRef| update_expr(expr, projection.expr(), true);
     let mut group = Vec::new();
     for (expr, _) in aggregate.group_expr().expr() {
@@ -90,7 +94,7 @@ fn joined(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if !time.is_some_and(|time| output[time.index()].side == JoinSide::Right) {
         return Ok(None);
     }
-    let span = join.filter().map(|filter| Span::of(filter, JoinSide::Right)).transpose()?.flatten();
+    let span = turned.filter.as_ref().map(|filter| Span::of(filter, JoinSide::Right)).transpose()?.flatten();
     let ends = match &span {
         Some(span) if ends_only(&gathers.expressions()) => ends(&args, &output, span)?,
         _ => None,
@@ -101,24 +105,66 @@ fn joined(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let used: Vec<usize> = used.into_iter().collect();
     let args = args.into_iter().map(|arg| among(arg, &used)).collect::<Result<_>>()?;
     let group_join = GroupJoin {
-        on: join.on().to_vec(),
-        filter: join.filter().cloned(),
+        on: turned.on,
+        filter: turned.filter,
         span,
         ends,
-        partnered: join.dynamic_expressions_produced().into_iter().find_map(|filter| Arc::downcast(filter).ok()),
+        partnered: turned.partnered,
         group,
         aggregate: gathers.clone(),
         args,
         pair: used.iter().map(|column| output[*column].clone()).collect(),
         pair_schema: Arc::new(join.schema().project(&used)?),
     };
-    if join.left().output_partitioning().partition_count() == 0
-        || join.right().output_partitioning().partition_count() == 0
-    {
+    let (left, right) = (turned.left, turned.right);
+    if left.output_partitioning().partition_count() == 0 || right.output_partitioning().partition_count() == 0 {
         return Ok(None);
     }
-    let (left, right) = (one_partition(unshuffled(join.left())), unshuffled(join.right()).clone());
+    let (left, right) = (one_partition(unshuffled(left)), unshuffled(right).clone());
     Ok(Some(Arc::new(GroupJoinExec::new(left, right, Arc::new(group_join), aggregate.schema()))))
+}
+
+/// A left join, or a right join turned around to one.
+struct Turned<'a> {
+    left: &'a Arc<dyn ExecutionPlan>,
+    right: &'a Arc<dyn ExecutionPlan>,
+    on: Vec<(PhysicalExprRef, PhysicalExprRef)>,
+    filter: Option<JoinFilter>,
+    output: Vec<ColumnIndex>,
+    partnered: Option<Arc<DynamicFilterPhysicalExpr>>,
+}
+
+impl<'a> Turned<'a> {
+    fn of(join: &'a HashJoinExec) -> Option<Turned<'a>> {
+        if !is_plain(join) {
+            return None;
+        }
+        let (left, right, filter) = (join.left(), join.right(), join.filter().cloned());
+        match join.join_type() {
+            JoinType::Left => {
+                let mut filters = join.dynamic_expressions_produced().into_iter();
+                let partnered = filters.find_map(|filter| Arc::downcast(filter).ok());
+                Some(Turned { left, right, on: join.on().to_vec(), filter, output: output(join), partnered })
+            }
+            // The rows that its filter is of are all read: it stays true.
+            JoinType::Right => Some(Turned {
+                left: right,
+                right: left,
+                on: join.on().iter().map(|(left, right)| (right.clone(), left.clone())).collect(),
+                filter: filter.map(|filter| {
+                    let columns = turned(filter.column_indices());
+                    JoinFilter::new(filter.expression().clone(), columns, filter.schema().clone())
+                }),
+                output: turned(&output(join)),
+                partnered: None,
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn turned(columns: &[ColumnIndex]) -> Vec<ColumnIndex> {
+    columns.iter().map(|column| ColumnIndex { side: column.side.negate(), ..column.clone() }).collect()
 }
 
 /// Which right rows count where only the ends of a list do; none where it cannot be told without a look at all pairs.
@@ -134,7 +180,7 @@ fn ends(args: &[PhysicalExprRef], output: &[ColumnIndex], span: &Span) -> Result
         return Ok(None);
     }
     let mut pairs = Vec::new();
-    for equal in split_conjunction(own) {
+    for equal in split_conjunction(own).into_iter().filter(|own| !is_false(own)) {
         let Some(equal) = equal.downcast_ref::<BinaryExpr>().filter(|equal| *equal.op() == Operator::Eq) else {
             return Ok(None);
         };
@@ -144,6 +190,12 @@ fn ends(args: &[PhysicalExprRef], output: &[ColumnIndex], span: &Span) -> Result
         pairs.push((below(left, output)?, below(right, output)?));
     }
     Ok(Some(Ends { identity, own: pairs }))
+}
+
+/// Whether an expression is true of no row.
+pub(crate) fn is_false(expr: &PhysicalExprRef) -> bool {
+    let literal = expr.downcast_ref::<Literal>();
+    literal.is_some_and(|literal| matches!(literal.value(), ScalarValue::Boolean(None | Some(false))))
 }
 
 /// Whether an expression over what a join puts out is one over columns of a side.

@@ -25,7 +25,7 @@ use crate::lattice::Detail;
 use crate::layout::hash_rows;
 use crate::lookup::Lookup;
 use crate::node::{Node, NodeExec};
-use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, verified};
+use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, own_hashes, verified};
 use crate::probe::Probe;
 use crate::slot::{Filling, filling};
 use crate::table::{Found, Table};
@@ -46,9 +46,11 @@ pub(crate) struct GroupLookup {
     /// Those columns, of either side as the join has them, and their schema.
     pub pair: Vec<ColumnIndex>,
     pub pair_schema: SchemaRef,
+    /// Whether it reads state as it is before the merge.
+    pub before: bool,
     /// Set where of a row's partners only the earliest, the latest and the latest of its own count: over the input, what
-    /// tells its own; and which argument says so of a pair.
-    pub own: Option<(Vec<PhysicalExprRef>, usize)>,
+    /// tells its own, which the last argument says of a pair.
+    pub ends: Option<Vec<PhysicalExprRef>>,
 }
 
 /// A [`GroupLookup`] of one input. Puts out a row a group: its columns, and what was gathered.
@@ -58,12 +60,13 @@ impl Node for GroupLookup {
     const NAME: &'static str = "GroupLookupExec";
 
     fn detail(&self, schema: &SchemaRef) -> String {
-        let ends = if self.own.is_some() { ", the ends of each list" } else { "" };
-        format!("{} of {}{ends}", self.aggregate.name(), self.lookup.detail(schema))
+        let ends = if self.ends.is_some() { ", the ends of each list" } else { "" };
+        let when = if self.before { "before" } else { "after" };
+        format!("{} {when} the merge of {}{ends}", self.aggregate.name(), self.lookup.detail(schema))
     }
 
     fn expressions(&self) -> Vec<&PhysicalExprRef> {
-        let own = self.own.iter().flat_map(|(own, _)| own);
+        let own = self.ends.iter().flatten();
         self.lookup.expressions().into_iter().chain(&self.args).chain(own).collect()
     }
 
@@ -145,8 +148,8 @@ impl Gathering {
         let time = filling.state.table(&join.lookup.table).map(Table::time_column);
         let span = join.lookup.span.as_ref().filter(|span| Some(span.column) == time);
         let spans = span.map(|span| span.of_rows(&rows)).transpose()?;
-        let own = join.own.as_ref().filter(|_| spans.is_some());
-        let own = own.map(|(own, _)| hash_rows(&evaluated(own, &rows)?, true)).transpose()?;
+        let own = join.ends.as_ref().filter(|_| spans.is_some());
+        let own = own.map(|own| own_hashes(&own.iter().collect::<Vec<_>>(), &rows)).transpose()?;
         Ok(Gathering { join, filling, rows, keys, hashes, spans, own, groups, group: 0, groups_max, schema })
     }
 
@@ -253,8 +256,8 @@ impl Gathering {
 
     /// The rows whose ends are not known: of what was looked up by a hash one has another key, or none is the row's own.
     fn doubtful(&self, ends: &[OfRow], kept: &BooleanArray, args: &[ArrayRef]) -> Vec<OfRow> {
-        let Some((_, own)) = &self.join.own else { return Vec::new() };
-        let owns = args[*own].as_boolean();
+        let (Some(_), Some(owns)) = (&self.join.ends, args.last()) else { return Vec::new() };
+        let owns = owns.as_boolean();
         let is_own = |at: usize| owns.is_valid(at) && owns.value(at);
         let doubtful = ends.iter().filter(|of_row| {
             of_row.pairs.clone().any(|at| !kept.value(at)) || of_row.own && !of_row.pairs.clone().any(is_own)

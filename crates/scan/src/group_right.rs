@@ -14,8 +14,8 @@ use crate::by_time::MANY;
 use crate::group_join::{Ends, GroupJoin};
 use crate::group_left::Left;
 use crate::grouped::by_group;
-use crate::layout::{hash_rows, hash_whole};
-use crate::pairs::evaluated;
+use crate::pairs::{evaluated, own_hashes};
+use crate::layout::hash_whole;
 
 /// Rows of the right side that may have a partner, and the key of each.
 #[derive(Debug)]
@@ -140,7 +140,8 @@ impl Right {
             let hashes = match &hashes {
                 Some(hashes) => hashes,
                 None => {
-                    hashes.insert(hash_rows(&evaluated(ends.own.iter().map(|(_, right)| right), &self.rows)?, true)?)
+                    let of_right: Vec<_> = ends.own.iter().map(|(_, right)| right).collect();
+                    hashes.insert(own_hashes(&of_right, &self.rows)?)
                 }
             };
             let mut own: HashMap<u64, Vec<u32>> = HashMap::new();

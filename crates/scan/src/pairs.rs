@@ -8,6 +8,8 @@ use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExprRef;
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 
+use crate::layout::hash_rows;
+
 /// Pairs are verified and put out by so many at once, so that a key with many partners costs time and not memory.
 pub(crate) const PAIRS_AT_ONCE: usize = if cfg!(test) { 16 } else { 1 << 16 };
 
@@ -54,4 +56,13 @@ pub(crate) fn rows(
 /// Unknown is not true.
 fn true_only(mask: &BooleanArray) -> BooleanArray {
     if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() }
+}
+
+/// The hashes of what makes rows one another's own, by some expressions; where there are none, no row is anybody's own.
+pub(crate) fn own_hashes(own: &[&PhysicalExprRef], rows: &RecordBatch) -> Result<Vec<Option<u64>>> {
+    if own.is_empty() {
+        Ok(vec![None; rows.num_rows()])
+    } else {
+        hash_rows(&evaluated(own.iter().copied(), rows)?, true)
+    }
 }

@@ -1,6 +1,6 @@
 //! f in a run: planned once, stepped many times.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -25,7 +25,7 @@ use crate::credits::{credits, sources};
 use crate::durations::FixedIntervals;
 use crate::edge::edge_of;
 use crate::functions::{id_count, id_set};
-use crate::group_lookup_rule::GroupLookupRule;
+use crate::group_lookup_rule::{GroupLookupRule, Kept};
 use crate::guarded::GuardedRule;
 use crate::items::items;
 use crate::lattice::Detail;
@@ -112,7 +112,7 @@ impl Template {
         }
         Ok(match rule.following(output, &plan)? {
             Some((plan, before)) => Template { plan, follows_merge: true, before },
-            None => Template { plan, follows_merge: false, before: BTreeMap::new() },
+            None => Template { plan: rule.in_place(plan)?, follows_merge: false, before: BTreeMap::new() },
         })
     }
 
@@ -133,17 +133,20 @@ impl Scan {
         let Bound { inputs, states, outputs, views } = bind(script, binding, &context).await?;
         let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
         let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
-        let computed: BTreeSet<&str> = views.iter().filter_map(|(view, _)| view.strip_prefix("delta.")).collect();
-        let kept = states.iter().filter(|(name, _)| !computed.contains(name.as_str()));
-        let kept = kept.map(|(name, layout)| (name.clone(), layout.schema.clone())).collect();
-        let group_lookups = GroupLookupRule { lookups: &rule, kept: &kept };
+        for name in views.iter().filter_map(|(view, _)| view.strip_prefix("delta.")) {
+            deltas.insert(name.to_owned(), plan(&context, &format!("delta.{name}")).await.map_err(failed)?);
+        }
+        let schemas: BTreeMap<_, _> =
+            states.iter().map(|(name, layout)| (name.clone(), layout.schema.clone())).collect();
+        let mut kept = BTreeMap::new();
+        for (name, schema) in &schemas {
+            kept.extend(Kept::of(name, schema, deltas.get(name)).map_err(failed)?.map(|kept| (name.clone(), kept)));
+        }
+        let group_lookups = GroupLookupRule { lookups: &rule, kept, schemas };
         for output in &outputs {
             let plan = plan(&context, &format!("timed.{}", output.name)).await.map_err(failed)?;
             let template = Template::new(&output.name, plan, &group_lookups).map_err(failed)?;
             templates.insert(output.name.clone(), template);
-        }
-        for name in views.iter().filter_map(|(view, _)| view.strip_prefix("delta.")) {
-            deltas.insert(name.to_owned(), plan(&context, &format!("delta.{name}")).await.map_err(failed)?);
         }
         let mut lookups = rule.lookups();
         let layout = |(name, layout): (String, Layout)| {
