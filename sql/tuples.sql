@@ -45,14 +45,34 @@ join shown i on p.subject = i.subject and p.ts between i._ts and i._ts + (select
 
 -- The latest impression before each of these plays, as it was: the one that may have won or lost it.
 create view former as
-select p.event_id, p.ts, touches(i._ts, i._id, '', false, 'last') as touches
+select p.event_id, p.ts, p.subject, touches(i._ts, i._id, '', false, 'last') as touches
 from touched p
 left join state.impressions i on p.subject = i.subject and p.ts between i._ts and i._ts + (select lookback from param)
-group by p.event_id, p.ts;
+group by p.event_id, p.ts, p.subject;
+
+create view latest as
+select event_id, ts, subject, unnest(credits(touches, 'last', interval '1 hour')) as credit
+from former;
+
+-- Where that comes again in this batch, it was the latest of the others.
+create view again as
+select l.event_id, l.ts, l.subject
+from latest l
+join shown s on l.credit['impression_event_id'] = s._id and l.credit['impression_ts'] = s._ts;
+
+create view earlier as
+select a.event_id, a.ts, touches(i._ts, i._id, '', false, 'last') as touches
+from again a
+join state.impressions i on a.subject = i.subject and a.ts between i._ts and i._ts + (select lookback from param)
+where not exists (select 1 from shown s where s._id = i._id and s._ts = i._ts)
+group by a.event_id, a.ts;
 
 create view moved as
-select distinct credit['impression_event_id'] as _id, credit['impression_ts'] as _ts
-from (select unnest(credits(touches, 'last', interval '1 hour')) as credit from former);
+select credit['impression_event_id'] as _id, credit['impression_ts'] as _ts
+from latest
+union
+select credit['impression_event_id'] as _id, credit['impression_ts'] as _ts
+from (select unnest(credits(touches, 'last', interval '1 hour')) as credit from earlier);
 
 -- The impressions that are new, or may have won or lost a play.
 create view told as
