@@ -14,8 +14,8 @@ use crate::by_time::MANY;
 use crate::group_join::{Ends, GroupJoin};
 use crate::group_left::Left;
 use crate::grouped::by_group;
-use crate::pairs::{evaluated, own_hashes};
 use crate::layout::hash_whole;
+use crate::pairs::{evaluated, own_hashes};
 
 /// Rows of the right side that may have a partner, and the key of each.
 #[derive(Debug)]
