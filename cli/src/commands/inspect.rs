@@ -101,7 +101,7 @@ impl Inspect {
             }
         }
         let gone = intact.as_mut().map(Intact::gone).transpose()?.unwrap_or_default();
-        damaged.extend(gone.into_values().map(|what| format!("{what}: restore it, or make its hour again")));
+        damaged.extend(gone.into_iter().map(|(_, what)| format!("{what}: restore it, or make its hour again")));
         Ok(damaged)
     }
 
@@ -146,6 +146,8 @@ fn as_json(
         "watermark": epoch.and_then(|epoch| epoch.watermark).map(time),
         "ledger": epoch.map(|epoch| &epoch.ledger),
         "sources": epoch.map(|epoch| &epoch.sources),
+        // Where there are many files, this file has the places of all, and `sources` those that changed since.
+        "offsets": epoch.map(|epoch| &epoch.offsets),
         "open": epoch.map(|epoch| &epoch.open),
         "state": epoch.map(|epoch| &epoch.state),
         "state_kept_from": epoch.and_then(kept).map(time),

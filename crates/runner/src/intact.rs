@@ -156,13 +156,13 @@ impl<'a> Intact<'a> {
         Ok(hours)
     }
 
-    /// Sealed hours that are gone, with what is gone: the journals of the output say what was sealed. An hour before all
+    /// Sealed hours that are gone, in order, each with what is gone: the journals of the output say what was sealed. An hour before all
     /// others is not missed where nothing of it is there: what is old may be deleted.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn gone(&mut self) -> Result<BTreeMap<Hour, String>> {
-        let mut gone = BTreeMap::new();
+    pub fn gone(&mut self) -> Result<Vec<(Hour, String)>> {
+        let mut gone = Vec::new();
         if let Some(epoch) = published(&self.root.join(STREAM_JOURNAL))? {
             for (output, end) in SealedTo::read(&epoch)?.ends() {
                 // Several outputs have a directory each.
@@ -170,13 +170,21 @@ impl<'a> Intact<'a> {
                 gone.extend(self.lost(&place, end)?.into_iter().map(|hour| (hour, self.what_is_gone(&place, hour))));
             }
         }
+        // By place: the first sealed hour. All hours are looked at for it, so once and not for each that is gone.
+        let mut firsts: BTreeMap<String, Option<Hour>> = BTreeMap::new();
         for (place, hour) in self.unsealed_by_batch()? {
-            let first = self.hours(&place)?.keys().next().copied();
+            let first = match firsts.get(&place) {
+                Some(first) => *first,
+                None => self.hours(&place)?.keys().next().copied(),
+            };
             let there = self.root.join(partition(&place, hour)).exists();
             if there || first.is_some_and(|first| first < hour) {
-                gone.insert(hour, self.what_is_gone(&place, hour));
+                gone.push((hour, self.what_is_gone(&place, hour)));
             }
+            firsts.insert(place, first);
         }
+        gone.sort();
+        gone.dedup();
         Ok(gone)
     }
 

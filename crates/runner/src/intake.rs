@@ -335,6 +335,10 @@ impl Intake {
         let (input, count) = (&self.feeds[feed].input, rows.num_rows());
         gathered.count += count;
         *gathered.fed.entry(input.clone()).or_default() += count as u64;
+        if count == 0 {
+            // None of a block of many rows would keep all of it.
+            return Ok(());
+        }
         for side in &self.sides {
             rows = side.enrich(&rows)?;
         }

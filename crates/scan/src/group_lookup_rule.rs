@@ -120,8 +120,11 @@ impl GroupLookupRule<'_> {
             return Ok(Some(Arc::new(GroupLookupExec::new(Arc::new(join), vec![rows], schema))));
         }
         let inputs: Vec<_> = plan.children().into_iter().cloned().collect();
+        let known: BTreeSet<String> = before.keys().cloned().collect();
         let late: Vec<_> = inputs.iter().map(|input| self.late(output, input, before)).collect::<Result<_>>()?;
         if late.iter().all(Option::is_none) || reads_state(plan) {
+            // What was set apart for it would be worked out in each step, and used by none.
+            before.retain(|name, _| known.contains(name));
             return Ok(None);
         }
         let mut children = Vec::new();
