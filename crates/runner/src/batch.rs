@@ -5,46 +5,31 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use connector::{HOUR_US, Hour};
-use datafusion::catalog::TableProvider;
-use futures::TryStreamExt;
+use anyhow::Result;
+use connector::Hour;
 use journal::Ledger;
-use scan::{Batch, CELLS, Chosen, Held, Limits, Reading, Tables, unshared};
+use scan::{Limits, Reading};
 
-use crate::advance::advance;
 use crate::beyond::{early, late, refuse_cut};
 use crate::current::{identity, stale};
 use crate::depends::depends;
 use crate::draw::{Draw, other_hours};
+use crate::evaluate::make;
 use crate::foreign::OwnFiles;
-use crate::hour::{Part, commit, seal};
 use crate::hours::Hours;
 use crate::intact::Intact;
 use crate::job::Job;
 use crate::listed::{Listed, Place, found};
 use crate::owner::{Owner, Runner};
-use crate::pieces::Pieces;
+use crate::plans::planned;
 use crate::range::{Asked, Range};
 use crate::report::{Progress, Report};
 use crate::tally::Tally;
 use crate::wants::Wanting;
-
-/// Hours that run in one plan at most, or as many as f reaches around them: each plan reads those again. All output of
-/// a plan is in memory before its hours are sealed.
-const HOURS_A_PLAN: usize = 2;
+use crate::write::write;
 
 /// How often it is looked how many rows were read.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// Parquet grows by about this on its way into memory.
-const GROWTH: u64 = 6;
-
-/// Hours of so few bytes wait for the disk most of their time: so many plans of them run side by side, each with so much
-/// memory at least.
-const SMALL: u64 = 1 << 20;
-const SMALL_SIDE_BY_SIDE: usize = 32;
-const SMALL_MEMORY: usize = 64 << 20;
 
 /// Runs the hours of a range that are not up to date and whose inputs are complete. An input may be in several places,
 /// and is all of them together.
@@ -167,67 +152,6 @@ async fn look(job: &Job, places: Vec<Place>, asked: Asked) -> Result<(Vec<Listed
     Ok((listed, range))
 }
 
-/// The plans of a run, how many of them run side by side, and what each may take. Plans that meet nobody keep all
-/// threads busy from the first hour to the last. Those that are too large for that, or reach so far that many hours are
-/// in each, have the whole machine one after another.
-fn planned(job: &Job, listed: &[Listed], hours: Vec<Hour>) -> (Vec<Vec<Hour>>, usize, Limits) {
-    let Limits { threads, memory } = job.limits;
-    if job.sampling.is_some() {
-        let plans = if hours.is_empty() { Vec::new() } else { vec![hours] };
-        return (plans, 1, job.limits);
-    }
-    let share = Limits { threads: 1, memory: memory.map(|memory| memory / threads.max(1)) };
-    let shared = plans(listed, share, hours.clone());
-    let fit = shared.iter().all(|plan| fits(listed, share, plan[0], plan[plan.len() - 1]));
-    // Nobody knows how much comes of sets that are unfolded again.
-    let known = memory.is_none() || job.merged.is_none();
-    if fit && known && hours_a_plan(listed) <= HOURS_A_PLAN {
-        let small = shared.iter().all(|plan| bytes(listed, plan[0], plan[plan.len() - 1]) <= SMALL);
-        let many = memory.map_or(SMALL_SIDE_BY_SIDE, |memory| (memory / SMALL_MEMORY).min(SMALL_SIDE_BY_SIDE));
-        let most = if small { threads.max(many) } else { threads };
-        let side_by_side = most.min(shared.len()).max(1);
-        let memory = memory.map(|memory| memory / side_by_side);
-        return (shared, side_by_side, Limits { threads: (threads / side_by_side).max(1), memory });
-    }
-    (plans(listed, job.limits, hours), 1, job.limits)
-}
-
-/// One where no hour needs those around it.
-fn hours_a_plan(listed: &[Listed]) -> usize {
-    let around = listed.iter().map(|listed| listed.input.before.saturating_add(listed.input.after)).max().unwrap_or(0);
-    if around == 0 { 1 } else { HOURS_A_PLAN.max(around.div_euclid(HOUR_US) as usize) }
-}
-
-/// Cuts hours into plans: neighbours go together, as far as memory allows, where f reaches around them.
-fn plans(listed: &[Listed], limits: Limits, hours: Vec<Hour>) -> Vec<Vec<Hour>> {
-    let most = hours_a_plan(listed);
-    let mut plans: Vec<Vec<Hour>> = Vec::new();
-    for hour in hours {
-        match plans.last_mut() {
-            Some(plan)
-                if plan.len() < most
-                    && plan.last().is_some_and(|last| last.plus(1) == hour)
-                    && fits(listed, limits, plan[0], hour) =>
-            {
-                plan.push(hour);
-            }
-            _ => plans.push(vec![hour]),
-        }
-    }
-    plans
-}
-
-/// Whether what makes the hours from `first` to `last` leaves half of memory for what comes of it.
-fn fits(listed: &[Listed], limits: Limits, first: Hour, last: Hour) -> bool {
-    limits.memory.is_none_or(|memory| bytes(listed, first, last) * GROWTH <= memory as u64 / 2)
-}
-
-/// Of the files that make the hours from `first` to `last`.
-fn bytes(listed: &[Listed], first: Hour, last: Hour) -> u64 {
-    let files = listed.iter().flat_map(|listed| listed.files(first, last.plus(1)));
-    files.map(|file| file.bytes).sum()
-}
-
 /// What all plans of a run share.
 #[derive(Clone)]
 struct Shared {
@@ -264,131 +188,4 @@ async fn add_timeless(listed: &[Listed], hours: &[Hour], refused: &mut BTreeMap<
         }
     }
     Ok(())
-}
-
-/// Commits hours of which f made this, each by itself, or all of a sample at once.
-pub(crate) async fn write(
-    job: Arc<Job>,
-    listed: Arc<Vec<Listed>>,
-    hours: Vec<Hour>,
-    made: Made,
-    limits: Limits,
-    draw: Option<Draw>,
-) -> Result<Report> {
-    let Made { mut outputs, mut refused, chosen } = made;
-    Owner::new(&job, Runner::Batch).claim(&job.out)?;
-    job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
-    let attempt = draw.as_ref().map(Draw::attempt);
-    // More hours than threads: some wait for the disk while others are written.
-    let writers = if limits.memory.is_none() { 2 * limits.threads } else { limits.threads };
-    let permits = Arc::new(tokio::sync::Semaphore::new(writers.max(1)));
-    let mut committing = tokio::task::JoinSet::new();
-    for hour in hours {
-        let rows = outputs.remove(&hour).unwrap_or_default();
-        let refused = refused.iter_mut().map(|(name, hours)| (name.clone(), hours.take(hour))).collect();
-        let (job, listed, chosen, attempt) = (job.clone(), listed.clone(), chosen.clone(), attempt.clone());
-        let permit = permits.clone().acquire_owned().await?;
-        committing.spawn(async move {
-            let _permit = permit;
-            match attempt {
-                Some(attempt) => seal(&job, &listed, hour, rows, refused, chosen.as_deref(), &attempt).await,
-                None => commit(&job, &listed, hour, rows, refused).await,
-            }
-        });
-    }
-    let mut hours = Part::default();
-    while let Some(done) = committing.join_next().await {
-        hours.add(done??);
-    }
-    match draw.zip(chosen) {
-        Some((draw, chosen)) => draw.commit(&job, hours, &chosen),
-        None => Ok(hours.report),
-    }
-}
-
-/// What f made of the input of some hours, by hour and output, or by input.
-pub(crate) struct Made {
-    pub outputs: BTreeMap<Hour, BTreeMap<String, Pieces>>,
-    refused: BTreeMap<String, Hours>,
-    /// The sample, where one is drawn.
-    chosen: Option<Arc<Chosen>>,
-}
-
-/// The tables of each input.
-pub(crate) type Inputs = BTreeMap<String, Vec<Arc<dyn TableProvider>>>;
-
-/// The tables of the inputs that make the output of some hours.
-async fn inputs(job: &Job, listed: &[Listed], first: Hour, last: Hour) -> Result<Inputs> {
-    let mut tables = Vec::new();
-    for listed in listed {
-        let (from, to) = listed.reach(first, last.plus(1));
-        tables.extend(listed.table(from, to).await?.map(|table| (listed, table)));
-    }
-    self::tables(job, tables, first)
-}
-
-/// Tables of places as those of the inputs of f; `hour` is the hour of output, where outputs are merged.
-pub(crate) fn tables(job: &Job, tables: Vec<(&Listed, Arc<dyn TableProvider>)>, hour: Hour) -> Result<Inputs> {
-    if let Some(merged) = &job.merged {
-        return Ok(merged.tables(tables, hour)?.into_iter().map(|(name, table)| (name, vec![table])).collect());
-    }
-    let mut inputs = Inputs::new();
-    for (listed, table) in tables {
-        let table = job.sides.iter().try_fold(table, |table, side| side.over(table))?;
-        inputs.entry(listed.input.name.clone()).or_default().push(table);
-    }
-    Ok(inputs)
-}
-
-/// Applies f to what makes the hours from `first` to `last`, and gives its output in a range, microseconds.
-pub(crate) async fn make(
-    job: &Job,
-    listed: &[Listed],
-    (first, last): (Hour, Hour),
-    within: std::ops::Range<i64>,
-    limits: Limits,
-    reading: Reading,
-) -> Result<Made> {
-    let inputs = inputs(job, listed, first, last).await?;
-    let one = within == (first.start_us()..first.plus(1).start_us());
-    let sorted = one && !fits(listed, limits, first, last);
-    let tables = Tables { inputs, within: Some(within), sorted, reading };
-    make_of(job, tables, (first, last), limits).await
-}
-
-/// Applies f to tables that make the hours from the first to the last.
-pub(crate) async fn make_of(job: &Job, tables: Tables, (first, last): (Hour, Hour), limits: Limits) -> Result<Made> {
-    // The engine does not say in which file it failed.
-    let of = || format!("run {} for the hours {first} to {last}", job.command);
-    // What joins hold takes repeats out of whole hours, which is not sorted on disk: too large ones end for want of memory.
-    let halves = job.merged.as_ref().is_some_and(|merged| matches!(merged.held, Held::Halves { .. }));
-    let sorted = tables.sorted && !halves;
-    let tables = Tables { sorted, ..tables };
-    let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await.with_context(of)?;
-    let cells = stepped.next.get(CELLS).map(Vec::as_slice).unwrap_or_default();
-    let chosen = job.sampling.as_ref().map(|sampling| sampling.choose(cells).map(Arc::new)).transpose()?;
-    let mut outputs: BTreeMap<Hour, BTreeMap<String, Pieces>> = BTreeMap::new();
-    for (name, mut rows) in stepped.outputs {
-        if sorted {
-            outputs.entry(first).or_default().insert(name, Pieces::Sorted(rows));
-            continue;
-        }
-        let mut of_output = Hours::default();
-        while let Some(rows) = rows.try_next().await.with_context(of)? {
-            match &chosen {
-                // A few rows out of many: as views they would hold all pages that were read.
-                Some(chosen) => of_output.add(&unshared(&chosen.keep(&rows)?)?)?,
-                None => of_output.add(&rows)?,
-            }
-        }
-        for hour in of_output.hours() {
-            outputs.entry(hour).or_default().insert(name.clone(), Pieces::Held(of_output.take(hour)));
-        }
-    }
-    let mut refused: BTreeMap<String, Hours> = BTreeMap::new();
-    for (name, rows) in stepped.refused {
-        let hours = refused.entry(name).or_default();
-        rows.iter().try_for_each(|rows| hours.add_within(rows, first, last))?;
-    }
-    Ok(Made { outputs, refused, chosen })
 }

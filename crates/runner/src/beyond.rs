@@ -7,13 +7,14 @@ use anyhow::{Result, bail};
 use connector::{Hour, SUCCESS, SourceError};
 use scan::{Reading, Tables};
 
-use crate::batch::{Made, make, make_of, tables, write};
 use crate::current::early_hours;
+use crate::evaluate::{Made, make, make_of, tables};
 use crate::job::Job;
 use crate::listed::Listed;
 use crate::range::Range;
 use crate::report::Report;
 use crate::wants::{Why, add};
+use crate::write::write;
 
 /// The first hour of all input and the last, where output may live beyond them.
 fn ends(job: &Job, listed: &[Listed], range: Range) -> Option<(Hour, Hour)> {

@@ -14,10 +14,11 @@ use journal::{Decision, Difference, Epoch, JournalError, Lock, OpenFile, Sum, di
 use scan::{Output, State};
 use thiserror::Error;
 
-use crate::commit::{Outputs, SealedTo};
+use crate::commit::Outputs;
 use crate::files::read_arrow;
 use crate::job::Job;
 use crate::layout::STREAM_JOURNAL;
+use crate::sealed_to::SealedTo;
 use crate::snapshot::{Snapshot, read};
 
 /// The rows of open hours stand among the state files as a table of this name and a dot, and their output.

@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use arrow::array::RecordBatch;
 use connector::Hour;
-use journal::{Epoch, Ledger, Marker, OpenFile, Publish, Sum, Syncs};
+use journal::{Epoch, Marker, OpenFile, Publish, Sum, Syncs};
 use scan::{Chosen, Output};
-use serde::{Deserialize, Serialize};
 
 use crate::aside;
 use crate::files::{read_arrow, write_arrow, write_aside};
 use crate::foreign::superseded;
 use crate::gaps::to_seal;
-use crate::history::Position;
 use crate::hours::Hours;
 use crate::job::Job;
 use crate::layout::{self, MANIFEST, partition};
@@ -22,6 +20,7 @@ use crate::pieces::Pieces;
 use crate::report::Report;
 use crate::sample::{Ids, Manifest};
 use crate::seal::{Sealed, Sealing};
+use crate::sealed_to::SealedTo;
 
 /// Output rows on their way to disk.
 pub(crate) struct Outputs {
@@ -30,55 +29,6 @@ pub(crate) struct Outputs {
     /// Files of rows that earlier epochs left open, by partition path.
     pub open: BTreeMap<String, Vec<OpenFile>>,
     pub sealed: SealedTo,
-}
-
-/// How far outputs are sealed, once an hour of them is: the notes of an epoch.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct SealedTo {
-    /// By output: the first hour that is not sealed.
-    sealed_to: BTreeMap<String, Hour>,
-    /// By output: the last sealed hour that has rows.
-    #[serde(default)]
-    rows_to: BTreeMap<String, Hour>,
-    /// By input: rows that were taken back beyond those that this run has taken, for it began with the state of one that
-    /// took them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    owed: BTreeMap<String, u64>,
-    /// How far the rows of a bounded run over files are given to f, until all are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub given: Option<Position>,
-}
-
-impl SealedTo {
-    /// As an epoch wrote it down.
-    pub(crate) fn read(epoch: &Epoch) -> Result<SealedTo> {
-        serde_json::from_value(epoch.notes.clone()).context("the journal's notes")
-    }
-
-    /// The first hour of an output that is not sealed, once one is.
-    pub(crate) fn end(&self, output: &str) -> Option<Hour> {
-        self.sealed_to.get(output).copied()
-    }
-
-    /// By output: the first hour that is not sealed.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = (&str, Hour)> {
-        self.sealed_to.iter().map(|(output, end)| (output.as_str(), *end))
-    }
-
-    /// What a run begins with that goes on where another had sealed its outputs, all hours before `from`.
-    pub(crate) fn carried(self, from: Hour) -> SealedTo {
-        let sealed_to = self.sealed_to.into_iter().map(|(output, sealed_to)| (output, sealed_to.min(from))).collect();
-        SealedTo { sealed_to, owed: BTreeMap::new(), given: None, ..self }
-    }
-
-    /// Takes rows back off those that were accepted, as soon as there are so many: however input is cut, the sums are
-    /// the same at its end.
-    pub(crate) fn take_back(&mut self, input: String, rows: u64, ledger: &mut Ledger) {
-        let owed = self.owed.remove(&input).unwrap_or(0) + rows;
-        let now = owed.min(ledger.accepted);
-        ledger.reclass(now, |ledger| &mut ledger.duplicate);
-        self.owed.extend((owed > now).then_some((input, owed - now)));
-    }
 }
 
 /// The files of one epoch while it is made.

@@ -5,17 +5,14 @@
 //! has rows waiting, so hours are sealed and state goes as they are complete. The order is the same on every run, so that
 //! one that was killed reads everything again and passes over what its last epoch had taken.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, ensure};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::TimestampMicrosecondType;
 use connector::{Hour, SourceError};
 use journal::Epoch;
-use serde::{Deserialize, Serialize};
 
-use crate::commit::SealedTo;
+use crate::sealed_to::{Of, Position, SealedTo};
 use crate::shelves::{Shelves, Taken, bytes_of};
 
 /// Rows that go to f as they are read are of so many hours at most, for state is kept of all of them.
@@ -28,27 +25,6 @@ pub struct History {
     pub early_bytes: usize,
     /// Rows that wait for their hour, bytes; more of them go to disk.
     pub waiting_bytes: usize,
-}
-
-/// How far an epoch of such a run has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
-    /// The watermark that the run began with: rows before it were late.
-    pub floor: Option<i64>,
-    /// By input.
-    pub inputs: BTreeMap<String, Of>,
-}
-
-/// The same of one input, in rows that f may see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Of {
-    /// All there are.
-    pub rows: u64,
-    /// Those that f took as they were read.
-    early: u64,
-    /// Of the others f took those before this hour, and so many of it.
-    hour: Option<Hour>,
-    of_hour: u64,
 }
 
 /// The rows of a bounded run that f does not have yet.

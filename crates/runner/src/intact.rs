@@ -15,9 +15,9 @@ use connector::{Hour, SUCCESS, SealedFile, SourceError, Success};
 use journal::{Epoch, checksum_of, create_dirs, look};
 use serde::{Deserialize, Serialize};
 
-use crate::commit::SealedTo;
 use crate::gaps::to_seal;
 use crate::layout::{CHECKED, JOURNALS, OWN, STREAM_JOURNAL, hour_of_journal, partition, token};
+use crate::sealed_to::SealedTo;
 
 /// How many damaged hours an error names.
 const NAMED: usize = 3;

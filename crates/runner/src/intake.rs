@@ -14,12 +14,13 @@ use scan::Passed;
 use crate::aside;
 use crate::excess::Reasons;
 use crate::gate::{Clock, TimePolicy, watermark};
-use crate::history::{History, Ordered, Position, changed};
+use crate::history::{History, Ordered, changed};
 use crate::idle;
 use crate::job::Job;
 use crate::lane::{Feed, Lane, resumed, same_rows};
 use crate::lateness::Lateness;
 use crate::offsets::{Place, Recorded};
+use crate::sealed_to::Position;
 use crate::side::SideInput;
 use crate::wall_clock::now_us;
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use connector::{Hour, Success};
 use tokio::sync::Mutex;
 
-use crate::batch::tables;
+use crate::evaluate::tables;
 use crate::job::Job;
 use crate::listed::Listed;
 

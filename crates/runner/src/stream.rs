@@ -14,7 +14,7 @@ use scan::{Batch, CELLS, Chosen, Merged, State};
 
 use crate::advance::{account, advance, take};
 use crate::carried::{begin, look, still_open};
-use crate::commit::{Draft, Outputs, SealedTo};
+use crate::commit::{Draft, Outputs};
 use crate::excess::Judged;
 use crate::foreign::OwnFiles;
 use crate::history::History;
@@ -26,6 +26,7 @@ use crate::layout::{STREAM_JOURNAL, token};
 use crate::offsets::Place;
 use crate::owner::{Owner, Runner};
 use crate::report::{Progress, Report, add};
+use crate::sealed_to::SealedTo;
 use crate::snapshot::Snapshot;
 
 /// How a stream is cut.
