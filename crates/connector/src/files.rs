@@ -20,10 +20,11 @@ use crate::line::Rows;
 use crate::mark::FileMark;
 use crate::parquet_file;
 use crate::position;
+use crate::reading::Shape;
 use crate::source::{Offset, Poll, Source};
 use crate::text_file::unpacked;
 use crate::text_format::TextFormat;
-use crate::walk::{Shape, Step, Walk};
+use crate::walk::{Step, Walk};
 
 /// How files are to be read.
 #[derive(Clone, Debug)]

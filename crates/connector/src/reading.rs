@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use anyhow::{Result, ensure};
+use arrow::datatypes::Schema;
 
 use crate::block::Block;
 use crate::decode::Decoder;
@@ -15,7 +16,13 @@ use crate::parquet_file::{self, ParquetFile};
 use crate::sum;
 use crate::text_file::TextFile;
 use crate::text_format::TextFormat;
-use crate::walk::Shape;
+
+/// What rows are to become.
+pub(crate) struct Shape {
+    pub schema: Schema,
+    pub time: String,
+    pub format: Option<FileFormat>,
+}
 
 pub(crate) struct Reading {
     file: InputFile,

@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use arrow::datatypes::Schema;
 
 use crate::block::Block;
 use crate::contents::read_to;
@@ -16,7 +15,7 @@ use crate::input::{FileFormat, Input, InputFile, Stat, is_packed_away};
 use crate::kinship::{Kinship, kinship};
 use crate::known::Known;
 use crate::mark::{Changes, FileMark};
-use crate::reading::{Next, Opened, Reading, half};
+use crate::reading::{Next, Opened, Reading, Shape, half};
 use crate::source::Offset;
 use crate::text_file::TextFile;
 use crate::text_format::TextFormat;
@@ -57,13 +56,6 @@ pub(crate) struct Walk {
     bounds: Option<HashSet<String>>,
     /// What was there when the input was opened, until it is looked at.
     first: Option<Vec<InputFile>>,
-}
-
-/// What rows are to become.
-pub(crate) struct Shape {
-    pub schema: Schema,
-    pub time: String,
-    pub format: Option<FileFormat>,
 }
 
 /// What comes next.

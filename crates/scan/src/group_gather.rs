@@ -12,9 +12,9 @@ use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_plan::joins::utils::ColumnIndex;
 
 use crate::bucket::unshared_column;
-use crate::group_join::{Ends, GroupJoin};
 use crate::group_left::Left;
 use crate::group_right::Right;
+use crate::group_terms::{Ends, GroupJoin};
 use crate::pairs::{self, PAIRS_AT_ONCE, evaluated, own_hashes, verified};
 
 /// Pairs of a piece: what is in memory of them at once, unless one group has more.

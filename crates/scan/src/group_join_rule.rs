@@ -23,7 +23,8 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{Distribution, ExecutionPlan, ExecutionPlanProperties};
 
-use crate::group_join::{Ends, GroupJoin, GroupJoinExec};
+use crate::group_join::GroupJoinExec;
+use crate::group_terms::{Ends, GroupJoin};
 use crate::lookup_rule::{is_plain, output};
 use crate::span::Span;
 use crate::touches::{TOUCHES, ends_only};

@@ -15,7 +15,7 @@ use datafusion::physical_plan::aggregates::group_values::new_group_values;
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use futures::TryStreamExt;
 
-use crate::group_join::{GroupJoin, apart, reservation};
+use crate::group_terms::{GroupJoin, apart, reservation};
 use crate::grouped::by_group;
 use crate::index::Index;
 use crate::layout::hash_rows;

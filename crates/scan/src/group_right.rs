@@ -11,8 +11,8 @@ use datafusion::error::Result;
 
 use crate::bucket::unshared;
 use crate::by_time::MANY;
-use crate::group_join::{Ends, GroupJoin};
 use crate::group_left::Left;
+use crate::group_terms::{Ends, GroupJoin};
 use crate::grouped::by_group;
 use crate::layout::hash_whole;
 use crate::pairs::{evaluated, own_hashes};

@@ -35,6 +35,7 @@ mod group_left;
 mod group_lookup;
 mod group_lookup_rule;
 mod group_right;
+mod group_terms;
 mod grouped;
 mod guarded;
 mod hash_sets;
