@@ -17,13 +17,13 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::prelude::{Expr, SessionConfig, SessionContext, ident, lit};
 use futures::StreamExt as _;
 
+use crate::archive::filed::{Misfiled, by_event_time, refuse_misfiled, times};
+use crate::archive::location::Location;
+use crate::archive::partitions::list;
+use crate::archive::table::scan;
 use crate::fault::SourceError;
-use crate::filed::{Misfiled, by_event_time, refuse_misfiled, times};
-use crate::location::Location;
-use crate::partitions::list;
 use crate::position;
 use crate::source::{Chunk, Offset, Poll, Source, position_fields};
-use crate::table::scan;
 use event_time::Hour;
 
 /// Less memory than this is too little for one batch of wide rows.

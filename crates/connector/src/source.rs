@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use event_time::TIME;
 use serde::{Deserialize, Serialize};
 
-use crate::mark::FileMark;
+use crate::files::known::mark::FileMark;
 
 /// The *next* position to read in a source partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

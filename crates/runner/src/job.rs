@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use scan::{Held, Limits, Output, Sampling, Scan};
 
-use crate::excess::AsideLimits;
-use crate::gate::TimePolicy;
-use crate::made::Made;
-use crate::merged::Merged;
-use crate::side::SideInput;
+use crate::aside::excess::AsideLimits;
+use crate::batch::wanted::merged::Merged;
+use crate::input::gate::TimePolicy;
+use crate::input::side::SideInput;
+use crate::output::made::Made;
 
 /// A run of f, batch or stream.
 pub struct Job {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use connector::Hour;
 use journal::Ledger;
 
-use crate::sample::Manifest;
-use crate::wants::Wanting;
+use crate::batch::wanted::wants::Wanting;
+use crate::output::sample::Manifest;
 
 /// What a run is doing, to be shown.
 #[derive(Clone, Debug, Default)]

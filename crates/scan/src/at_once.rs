@@ -25,14 +25,14 @@ use datafusion::physical_plan::{ExecutionPlan, collect, execute_stream};
 use datafusion::prelude::{DataFrame, SessionConfig};
 use futures::StreamExt;
 
-use crate::bind::{Input, register_schemas, register_view};
-use crate::conform::{conform, conforming, nothing, owned_text};
-use crate::gather::GatherOnce;
-use crate::group_join_rule::GroupJoinRule;
+use crate::exec::gather::GatherOnce;
+use crate::exec::group_join::group_join_rule::GroupJoinRule;
+use crate::exec::reading::Reading;
 use crate::lattice::{Detail, Lattice};
-use crate::reading::Reading;
+use crate::refusal::sound_table::SoundTable;
 use crate::scan::{Limits, Scan, Stepped, session};
-use crate::sound_table::SoundTable;
+use crate::script::bind::{Input, register_schemas, register_view};
+use crate::script::conform::{conform, conforming, nothing, owned_text};
 use crate::tables::Tables;
 
 /// The rows of each input that f refuses.

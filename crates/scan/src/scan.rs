@@ -17,30 +17,30 @@ use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_str
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::Query;
 
-use crate::bind::{Bound, Input, Output, bind};
-use crate::binding::Binding;
-use crate::bottom::{bottom, bottom_edge};
-use crate::conform::conform;
-use crate::credits::{credits, sources};
-use crate::durations::FixedIntervals;
-use crate::edge::edge_of;
-use crate::functions::{id_count, id_set};
-use crate::group_lookup_rule::{GroupLookupRule, Kept};
-use crate::guarded::GuardedRule;
-use crate::items::items;
+use crate::aggregate::functions::{id_count, id_set};
+use crate::aggregate::repeated::repeats;
+use crate::attribution::credits::{credits, sources};
+use crate::attribution::items::items;
+use crate::attribution::touches::touches;
+use crate::exec::lookup::group_lookup_rule::{GroupLookupRule, Kept};
+use crate::exec::lookup::lookup_rule::KeyLookupRule;
+use crate::exec::slot::{Filling, Slot, SlotExec};
+use crate::exec::spool::spooled;
 use crate::lattice::Detail;
-use crate::layout::{Layout, Merged};
-use crate::lookup_rule::KeyLookupRule;
-use crate::repeated::repeats;
+use crate::lattice::bottom::{bottom, bottom_edge};
+use crate::lattice::texts::{text_list, text_set};
+use crate::refusal::guarded::GuardedRule;
+use crate::refusal::sound::Sound;
+use crate::sampling::edge::edge_of;
+use crate::sampling::unit::{cell, split, unit_hash};
+use crate::script::bind::{Bound, Input, Output, bind};
+use crate::script::binding::Binding;
+use crate::script::conform::conform;
+use crate::script::durations::FixedIntervals;
 use crate::script::{Script, ScriptError};
-use crate::slot::{Filling, Slot, SlotExec};
-use crate::sound::Sound;
-use crate::spool::spooled;
 use crate::state::State;
+use crate::state::layout::{Layout, Merged};
 use crate::tables::Tables;
-use crate::texts::{text_list, text_set};
-use crate::touches::touches;
-use crate::unit::{cell, split, unit_hash};
 
 /// What a step reads.
 pub enum Batch {

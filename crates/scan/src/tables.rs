@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 
-use crate::reading::Reading;
+use crate::exec::reading::Reading;
 
 /// All rows of the inputs, wherever they are.
 #[derive(Default)]

@@ -1,0 +1,196 @@
+//! A schema that nobody gave, from the first rows.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use anyhow::{Result, bail, ensure};
+use arrow::datatypes::{DataType, Field, Schema};
+use event_time::TIME;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::decode::csv;
+use crate::decode::text_format::TextFormat;
+use crate::decode::time;
+use crate::fault::SourceError;
+
+/// What a column's values have been so far.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Null,
+    Bool,
+    Int,
+    Float,
+    Time,
+    Text,
+    Nested,
+}
+
+/// The columns of these rows (for CSV the first is the header), in the order in which they are first met: integers,
+/// floats, booleans, times with a zone, else text. `time` is a timestamp whatever its values are; empty, it is none.
+/// Nested JSON is no column, and a row that cannot be read says nothing.
+///
+/// # Errors
+/// A header that cannot be read, or no column `time`.
+pub(crate) fn infer<'a>(rows: impl Iterator<Item = &'a [u8]>, format: TextFormat, time: &str) -> Result<Schema> {
+    let columns = match format {
+        TextFormat::Json => json(rows),
+        TextFormat::Csv => csv(rows)?,
+    };
+    let none = || SourceError::BadData("no row to infer a schema from: give one with --schema".to_owned());
+    ensure!(!columns.is_empty(), none());
+    if !time.is_empty() && !columns.iter().any(|(name, _)| name == time) {
+        let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let what = format!("no column {time} among {}: name the event time with --time", names.join(", "));
+        bail!(SourceError::Usage(what));
+    }
+    let field = |(name, kind): (String, Kind)| {
+        let kind = match kind {
+            _ if name == time => return Some(Field::new(name, TIME, false)),
+            Kind::Nested => return None,
+            Kind::Null | Kind::Text => DataType::Utf8View,
+            Kind::Bool => DataType::Boolean,
+            Kind::Int => DataType::Int64,
+            Kind::Float => DataType::Float64,
+            Kind::Time => TIME,
+        };
+        Some(Field::new(name, kind, true))
+    };
+    Ok(Schema::new(columns.into_iter().filter_map(field).collect::<Vec<_>>()))
+}
+
+fn json<'a>(rows: impl Iterator<Item = &'a [u8]>) -> Vec<(String, Kind)> {
+    let mut columns: Vec<(String, Kind)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for row in rows {
+        let Ok(object) = serde_json::from_slice::<Object<'_>>(row) else { continue };
+        for (name, value) in object.0 {
+            let kind = json_kind(value.get());
+            if let Some(place) = places.get(&name) {
+                columns[*place].1 = columns[*place].1.with(kind);
+            } else {
+                places.insert(name.clone(), columns.len());
+                columns.push((name, kind));
+            }
+        }
+    }
+    columns
+}
+
+fn csv<'a>(mut rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<(String, Kind)>> {
+    let names = rows.next().map(csv::names).transpose()?.unwrap_or_default();
+    let mut columns: Vec<_> = names.into_iter().map(|name| (name, Kind::Null)).collect();
+    for row in rows {
+        let Ok(values) = csv::values(row) else { continue };
+        for ((_, kind), value) in columns.iter_mut().zip(values) {
+            *kind = kind.with(value.map_or(Kind::Null, |text| csv_kind(&text)));
+        }
+    }
+    Ok(columns)
+}
+
+impl Kind {
+    fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Self::Null, kind) | (kind, Self::Null) => kind,
+            (Self::Int, Self::Float) | (Self::Float, Self::Int) => Self::Float,
+            (Self::Nested, _) | (_, Self::Nested) => Self::Nested,
+            _ => Self::Text,
+        }
+    }
+}
+
+fn json_kind(value: &str) -> Kind {
+    match value.as_bytes().first() {
+        Some(b'n') => Kind::Null,
+        Some(b't' | b'f') => Kind::Bool,
+        Some(b'{' | b'[') => Kind::Nested,
+        Some(b'"') => {
+            if time::parse(value.trim_matches('"')).is_ok() {
+                Kind::Time
+            } else {
+                Kind::Text
+            }
+        }
+        _ if value.contains(['.', 'e', 'E']) => Kind::Float,
+        _ => Kind::Int,
+    }
+}
+
+fn csv_kind(value: &str) -> Kind {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    match value {
+        _ if digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") => Kind::Text,
+        _ if digits.starts_with(|c: char| c.is_ascii_digit()) && value.parse::<i64>().is_ok() => Kind::Int,
+        _ if digits.starts_with(|c: char| c.is_ascii_digit())
+            && digits.contains(['.', 'e', 'E'])
+            && value.parse::<f64>().is_ok() =>
+        {
+            Kind::Float
+        }
+        "true" | "false" | "True" | "False" | "TRUE" | "FALSE" => Kind::Bool,
+        _ if time::parse(value).is_ok() => Kind::Time,
+        _ => Kind::Text,
+    }
+}
+
+/// The fields of an object in their order.
+struct Object<'de>(Vec<(String, &'de RawValue)>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    fn printed(rows: &[&str], format: TextFormat, time: &str) -> String {
+        schema::print(&infer(rows.iter().map(|r| r.as_bytes()), format, time).unwrap())
+    }
+
+    #[test]
+    fn csv_types() {
+        let rows = [
+            ",timestamp,item,score,zip,flag,none,mixed,big",
+            "0,2019-11-24 00:00:00.010255+00:00,79,0.08,01234,True,,1,99999999999999999999",
+            "1,2019-11-24 00:00:00.010255+00:00,14,2,99999,False,,x,1",
+        ];
+        let expected = "column_1 int64\ntimestamp timestamp not null\nitem int64\nscore float64\nzip text\nflag boolean\n\
+                        none text\nmixed text\nbig text\n";
+        assert_eq!(printed(&rows, TextFormat::Csv, "timestamp"), expected);
+    }
+
+    #[test]
+    fn json_types() {
+        let rows = [
+            r#"{"ts":5,"id":"x","n":1,"at":"2019-11-24T00:00:00Z","deep":{}}"#,
+            "garbage",
+            r#"{"ts":6,"n":1.5,"late":false}"#,
+        ];
+        let expected = "ts timestamp not null\nid text\nn float64\nat timestamp\nlate boolean\n";
+        assert_eq!(printed(&rows, TextFormat::Json, "ts"), expected);
+        let error = infer(rows.iter().map(|r| r.as_bytes()), TextFormat::Json, "when").unwrap_err().to_string();
+        assert!(error.contains("no column when among ts, id"), "{error}");
+    }
+}

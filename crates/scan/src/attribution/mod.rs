@@ -1,0 +1,6 @@
+//! Which impressions led to a play, and how much of it is due to each?
+
+pub(crate) mod credit;
+pub(crate) mod credits;
+pub(crate) mod items;
+pub(crate) mod touches;

@@ -1,0 +1,60 @@
+//! Rows of an input that a script refuses, by the clause `reject`: f never sees them, and says why.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::{filter_record_batch, is_not_null, is_null};
+use arrow::datatypes::Schema;
+use datafusion::catalog::TableProvider;
+use datafusion::error::Result;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+
+use crate::refusal::with_reasons;
+use crate::script::bind::Input;
+use crate::script::conform::{conform, conforming};
+
+impl Input {
+    /// Rows as f sees them; and those that it refuses as they came, with [`REASON`](crate::REASON) and their time.
+    pub(crate) fn take(&self, rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
+        for rows in rows {
+            let seen = conform(rows, &self.schema)?;
+            let Some(refusal) = &self.refusal else {
+                taken.push(seen);
+                continue;
+            };
+            let reasons = refusal.physical.evaluate(&seen)?.into_array(seen.num_rows())?;
+            taken.push(filter_record_batch(&seen, &is_null(&reasons)?)?);
+            if reasons.null_count() < reasons.len() {
+                let told = with_reasons(rows, &reasons, seen.column_by_name(&self.time))?;
+                refused.push(filter_record_batch(&told, &is_not_null(&reasons)?)?);
+            }
+        }
+        Ok((taken, refused))
+    }
+
+    /// The rows of a table that f sees.
+    pub(crate) fn taken(&self, table: LogicalPlan) -> Result<LogicalPlan> {
+        match &self.refusal {
+            Some(refusal) => LogicalPlanBuilder::from(table).filter(refusal.logical.clone().is_null())?.build(),
+            None => Ok(table),
+        }
+    }
+
+    /// Those that it refuses, as [`take`](Self::take) gives them.
+    pub(crate) async fn refused(
+        &self,
+        context: &SessionContext,
+        table: Arc<dyn TableProvider>,
+    ) -> Result<Vec<RecordBatch>> {
+        let Some(refusal) = &self.refusal else { return Ok(Vec::new()) };
+        // Where a row came from f does not see, and whoever looks for it needs.
+        let given = table.schema();
+        let hidden = given.fields().iter().filter(|field| self.schema.field_with_name(field.name()).is_err());
+        let all = Arc::new(Schema::new(self.schema.fields().iter().chain(hidden).cloned().collect::<Vec<_>>()));
+        let plan = LogicalPlanBuilder::from(conforming(context, table, &all)?);
+        let plan = plan.filter(refusal.logical.clone().is_not_null())?.build()?;
+        Ok(self.take(&context.execute_logical_plan(plan).await?.collect().await?)?.1)
+    }
+}
