@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use scan::{Held, Limits, Output, Sampling, Scan};
 
 use crate::aside::excess::AsideLimits;
-use crate::batch::wanted::merged::Merged;
 use crate::input::gate::TimePolicy;
 use crate::input::side::SideInput;
+use crate::merged::Merged;
 use crate::output::made::Made;
 
 /// A run of f, batch or stream.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use connector::Hour;
 use journal::Ledger;
 
-use crate::batch::wanted::wants::Wanting;
 use crate::output::sample::Manifest;
+use crate::wants::Wanting;
 
 /// What a run is doing, to be shown.
 #[derive(Clone, Debug, Default)]

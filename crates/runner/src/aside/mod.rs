@@ -1,7 +1,6 @@
 //! Rows that f never sees, kept with where they came from and why: late and rejected.
 
 pub(crate) mod excess;
-pub(crate) mod tally;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -11,10 +11,10 @@ use crate::batch::evaluate::{Made, make, make_of, tables};
 use crate::batch::wanted::current::early_hours;
 use crate::batch::wanted::listed::Listed;
 use crate::batch::wanted::range::Range;
-use crate::batch::wanted::wants::{Why, add};
 use crate::batch::write::write;
 use crate::job::Job;
 use crate::report::Report;
+use crate::wants::{Why, add};
 
 /// The first hour of all input and the last, where output may live beyond them.
 fn ends(job: &Job, listed: &[Listed], range: Range) -> Option<(Hour, Hour)> {

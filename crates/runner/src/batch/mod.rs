@@ -7,6 +7,7 @@ pub(crate) mod evaluate;
 pub(crate) mod hour;
 pub(crate) mod plans;
 pub(crate) mod repeats;
+pub(crate) mod tally;
 pub(crate) mod wanted;
 pub(crate) mod write;
 
@@ -19,16 +20,15 @@ use connector::Hour;
 use journal::Ledger;
 use scan::{Limits, Reading};
 
-use crate::aside::tally::Tally;
 use crate::batch::beyond::{early, late, refuse_cut};
 use crate::batch::draw::{Draw, other_hours};
 use crate::batch::evaluate::make;
 use crate::batch::plans::planned;
+use crate::batch::tally::Tally;
 use crate::batch::wanted::current::{identity, stale};
 use crate::batch::wanted::depends::depends;
 use crate::batch::wanted::listed::{Listed, Place, found};
 use crate::batch::wanted::range::{Asked, Range};
-use crate::batch::wanted::wants::Wanting;
 use crate::batch::write::write;
 use crate::guard::foreign::OwnFiles;
 use crate::guard::intact::Intact;
@@ -36,6 +36,7 @@ use crate::guard::owner::{Owner, Runner};
 use crate::job::Job;
 use crate::output::hours::Hours;
 use crate::report::{Progress, Report};
+use crate::wants::Wanting;
 
 /// How often it is looked how many rows were read.
 const LOOK: Duration = Duration::from_millis(200);

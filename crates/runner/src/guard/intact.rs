@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::gaps::to_seal;
 use crate::output::layout::{CHECKED, JOURNALS, OWN, STREAM_JOURNAL, hour_of_journal, partition, token};
-use crate::stream::sealed_to::SealedTo;
+use crate::output::sealed_to::SealedTo;
 
 /// How many damaged hours an error names.
 const NAMED: usize = 3;

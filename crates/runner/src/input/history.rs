@@ -13,7 +13,7 @@ use connector::{Hour, SourceError};
 use journal::Epoch;
 
 use crate::input::shelves::{Shelves, Taken, bytes_of};
-use crate::stream::sealed_to::{Of, Position, SealedTo};
+use crate::output::sealed_to::{Of, Position, SealedTo};
 
 /// Rows that go to f as they are read are of so many hours at most, for state is kept of all of them.
 const EARLY_HOURS: i64 = 6;

@@ -18,10 +18,10 @@ use crate::input::history::{History, Ordered, changed};
 use crate::input::idle;
 use crate::input::lane::{Feed, Lane, resumed, same_rows};
 use crate::input::lateness::Lateness;
+use crate::input::offsets::{Place, Recorded};
 use crate::input::side::SideInput;
 use crate::job::Job;
-use crate::stream::offsets::{Place, Recorded};
-use crate::stream::sealed_to::Position;
+use crate::output::sealed_to::Position;
 use crate::wall_clock::now_us;
 
 /// Rows between two steps.

@@ -13,7 +13,7 @@ use scan::Door;
 use crate::input::gate::Clock;
 use crate::input::idle::{Idle, LONG};
 use crate::input::lateness::Lateness;
-use crate::stream::offsets::{Place, Recorded};
+use crate::input::offsets::{Place, Recorded};
 
 /// How long to wait where no source partition has anything.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);

@@ -14,7 +14,7 @@ use arrow::ipc::writer::FileWriter;
 use connector::Hour;
 use scan::unshared;
 
-use crate::input::by_hour::by_hour;
+use crate::output::by_hour::by_hour;
 
 /// Rows of a batch on disk at most, unless they came as one.
 const ROWS_ON_DISK: usize = 1 << 16;

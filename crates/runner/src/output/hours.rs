@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use connector::{Hour, SourceError};
 
-use crate::input::by_hour::by_hour;
+use crate::output::by_hour::by_hour;
 
 /// Rows of one output, not yet written, by hour.
 #[derive(Debug, Default)]

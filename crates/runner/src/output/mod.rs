@@ -1,6 +1,7 @@
 //! How do rows become sealed hours? They are gathered by hour, sorted, and written with a `_SUCCESS` that says what made
 //! them.
 
+pub(crate) mod by_hour;
 pub(crate) mod dictionary;
 pub(crate) mod files;
 pub(crate) mod gaps;
@@ -10,3 +11,4 @@ pub(crate) mod made;
 pub(crate) mod pieces;
 pub(crate) mod sample;
 pub(crate) mod seal;
+pub(crate) mod sealed_to;

@@ -17,8 +17,8 @@ use thiserror::Error;
 use crate::job::Job;
 use crate::output::files::read_arrow;
 use crate::output::layout::STREAM_JOURNAL;
+use crate::output::sealed_to::SealedTo;
 use crate::stream::commit::Outputs;
-use crate::stream::sealed_to::SealedTo;
 use crate::stream::snapshot::{Snapshot, read};
 
 /// The rows of open hours stand among the state files as a table of this name and a dot, and their output.

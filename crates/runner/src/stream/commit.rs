@@ -19,8 +19,8 @@ use crate::output::layout::{self, MANIFEST, partition};
 use crate::output::pieces::Pieces;
 use crate::output::sample::{Ids, Manifest};
 use crate::output::seal::{Sealed, Sealing};
+use crate::output::sealed_to::SealedTo;
 use crate::report::Report;
-use crate::stream::sealed_to::SealedTo;
 
 /// Output rows on their way to disk.
 pub(crate) struct Outputs {

@@ -3,8 +3,6 @@
 
 pub(crate) mod carried;
 pub(crate) mod commit;
-pub(crate) mod offsets;
-pub(crate) mod sealed_to;
 pub(crate) mod snapshot;
 pub(crate) mod united;
 
@@ -27,13 +25,13 @@ use crate::guard::owner::{Owner, Runner};
 use crate::input::history::History;
 use crate::input::intake::{Gathered, Intake, Read};
 use crate::input::lane::{Feed, PAUSE};
+use crate::input::offsets::Place;
 use crate::job::Job;
 use crate::output::layout::{STREAM_JOURNAL, token};
+use crate::output::sealed_to::SealedTo;
 use crate::report::{Progress, Report, add};
 use crate::stream::carried::{begin, look, still_open};
 use crate::stream::commit::{Draft, Outputs};
-use crate::stream::offsets::Place;
-use crate::stream::sealed_to::SealedTo;
 use crate::stream::snapshot::Snapshot;
 
 /// How a stream is cut.

@@ -13,7 +13,7 @@ use connector::{HOUR_US, Hour};
 use crate::batch::wanted::listed::Listed;
 use crate::batch::wanted::range::Range;
 use crate::batch::wanted::spans::Spans;
-use crate::batch::wanted::wants::Why;
+use crate::wants::Why;
 
 /// An input hour that an hour of output lacks.
 #[derive(Clone, Debug)]

@@ -12,13 +12,13 @@ use crate::batch::wanted::complete::{Lack, Rule};
 use crate::batch::wanted::listed::{Listed, MissingInput};
 use crate::batch::wanted::range::Range;
 use crate::batch::wanted::spans::Spans;
-use crate::batch::wanted::wants::{Why, add};
 use crate::guard::intact::Intact;
 use crate::job::Job;
 use crate::output::layout::partition;
 use crate::output::made::Made;
 use crate::output::sample::Manifest;
 use crate::report::Report;
+use crate::wants::{Why, add};
 
 /// What an hour is made of: equal identities give equal bytes.
 pub(crate) fn identity(job: &Job, listed: &[Listed], hour: Hour) -> Result<Value> {

@@ -13,10 +13,10 @@ use thiserror::Error;
 use crate::batch::wanted::filed::Filed;
 use crate::batch::wanted::range::{Asked, Range};
 use crate::batch::wanted::spans::Spans;
-use crate::batch::wanted::wants::{Wanting, listed};
 use crate::input::region::of_region;
 use crate::job::Job;
 use crate::output::gaps::SILENCE;
+use crate::wants::{Wanting, listed};
 
 /// Input that a batch run needs and that is not there (exit 66).
 #[derive(Debug, Error)]

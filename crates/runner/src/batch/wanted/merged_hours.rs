@@ -8,7 +8,7 @@ use datafusion::catalog::TableProvider;
 use scan::Inputs;
 
 use crate::batch::wanted::listed::Listed;
-use crate::batch::wanted::merged::Merged;
+use crate::merged::Merged;
 use crate::output::made::Made;
 
 impl Merged {

@@ -5,8 +5,6 @@ pub(crate) mod current;
 pub(crate) mod depends;
 pub(crate) mod filed;
 pub(crate) mod listed;
-pub(crate) mod merged;
 pub(crate) mod merged_hours;
 pub(crate) mod range;
 pub(crate) mod spans;
-pub(crate) mod wants;
