@@ -78,6 +78,11 @@ pub fn absolute(place: &Path) -> PathBuf {
     std::path::absolute(place).unwrap_or_else(|_| place.to_owned())
 }
 
+/// A count of something that there must be.
+pub fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a number from 1 on".to_owned())
+}
+
 /// `a,b`: columns.
 pub fn columns(text: &str) -> Result<Vec<String>> {
     columns_given(text, text.split(',').map(str::to_owned).collect())

@@ -101,7 +101,7 @@ fn job(plan: &Plan, opened: &Opened, sides: Vec<SideInput>, scan: Scan, lateness
 
 fn cut(flags: &RunFlags, history: Option<History>) -> Cut {
     Cut {
-        rows_max: flags.max_rows.max(1),
+        rows_max: flags.max_rows,
         interval: flags.interval,
         commit_interval: flags.commit_interval,
         pending_rows_max: flags.memory_limit.map_or(4_000_000, |bytes| bytes / 1024),

@@ -13,7 +13,7 @@ use scan::Limits;
 
 use crate::exit::Usage;
 use crate::settings::{KafkaFlags, S3Flags};
-use crate::words::{bytes, directory, microseconds, named, pair};
+use crate::words::{bytes, directory, microseconds, named, pair, positive};
 
 /// The default of `--watermark-delay`, microseconds.
 const WATERMARK_DELAY: i64 = 30 * 60 * 1_000_000;
@@ -79,7 +79,7 @@ pub struct RunFlags {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration, help_heading = "Stream")]
     pub interval: Duration,
     /// Rows of a micro-batch at most
-    #[arg(long, value_name = "N", default_value_t = 50_000, help_heading = "Stream")]
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = positive, help_heading = "Stream")]
     pub max_rows: usize,
     /// What was done is committed this often
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration, help_heading = "Stream")]
@@ -116,7 +116,7 @@ pub struct RunFlags {
     #[arg(long, value_name = "FILE", help_heading = "Batch")]
     pub make_deps: Option<PathBuf>,
     /// Threads to use [default: all]
-    #[arg(long, value_name = "N", env = "RESCAN_THREADS", help_heading = "Machine")]
+    #[arg(long, value_name = "N", value_parser = positive, env = "RESCAN_THREADS", help_heading = "Machine")]
     pub threads: Option<usize>,
     /// Memory before operators spill, as 500M or 2G
     #[arg(long, value_name = "BYTES", value_parser = memory, env = "RESCAN_MEMORY_LIMIT", help_heading = "Machine")]
@@ -252,7 +252,7 @@ impl RunFlags {
 
     pub fn limits(&self) -> Limits {
         let all = std::thread::available_parallelism().map_or(1, usize::from);
-        Limits { threads: self.threads.unwrap_or(all).max(1), memory: self.memory_limit }
+        Limits { threads: self.threads.unwrap_or(all), memory: self.memory_limit }
     }
 
     /// The schema that was given for an input.

@@ -10,7 +10,7 @@ use connector::{
     Decoder, FileFormat, FileOptions, FileSource, KafkaSource, KafkaTopic, Location, ReplaySource, Source, SourceError,
     TextFormat, is_partitioned,
 };
-use runner::{Feed, Merged, Place};
+use runner::{Feed, Merged, Place, STREAM_JOURNAL};
 use scan::Door;
 
 use crate::exit::Usage;
@@ -165,14 +165,30 @@ fn file_options(plan: &Plan, name: &str, uri: &str) -> Result<FileOptions> {
         None => {
             let time = plan.select.as_deref().and_then(|select| Door::source_of(select, &plan.time));
             let schema = connector::inferred(uri, format, time.as_deref().unwrap_or(&plan.time))?;
-            eprintln!(
-                "rescan: the schema of {uri}, inferred; correct it in a file and pass --schema FILE\n{}",
-                connector::print_schema(&schema)
-            );
+            tell_inferred(plan, uri, &schema);
             schema
         }
     };
     Ok(FileOptions { time: raw_time(plan, &schema), schema, format, follow: plan.flags.follow })
+}
+
+/// So many columns of an inferred schema are shown, and `--explain` shows all.
+const SHOWN: usize = 12;
+
+/// Shows a schema that nobody gave; a run that goes on has shown it before.
+fn tell_inferred(plan: &Plan, uri: &str, schema: &Schema) {
+    let Plan { flags, .. } = plan;
+    if !flags.show.explain && flags.out.join(STREAM_JOURNAL).exists() {
+        return;
+    }
+    let all = connector::print_schema(schema);
+    let shown = if flags.show.explain { usize::MAX } else { SHOWN };
+    let mut told: String = all.lines().take(shown).map(|line| format!("{line}\n")).collect();
+    let more = all.lines().count().saturating_sub(shown);
+    if more > 0 {
+        told += &format!("and {more} more: --explain shows all\n");
+    }
+    eprintln!("rescan: the schema of {uri}, inferred; correct it in a file and pass --schema FILE\n{told}");
 }
 
 /// The column that an archive has the event time in, by the name that `--select` gives it.

@@ -40,6 +40,8 @@ fn usage() {
         "--within soon",
         "--hour 2016-11-07T24",
         "--max-rows few",
+        "--max-rows 0",
+        "--threads 0",
         "--colour red",
         "--memory-limit lots",
         "--memory-limit 0",

@@ -65,8 +65,10 @@ fn a_sample_of_more_rows_takes_no_more_memory() {
     let dir = Workdir::new();
     dir.ok("generate --hours 20 --impressions-per-hour 200000 --format parquet --to raw");
     dir.write("rules.toml", "[[rule]]\nstrata = ['video_id']\nmax_each = 5\n");
+    // How many hours are in flight at once depends on what else the machine does: the least of three is what they take.
     let sample = |out: &str, flags: &str| {
-        peak(&dir, &format!("stratify --in raw/impressions --rules rules.toml --out {out} {flags}"))
+        let once = |run| format!("stratify --in raw/impressions --rules rules.toml --out {out}-{run} {flags}");
+        (0..3).map(|run| peak(&dir, &once(run))).min().unwrap()
     };
     let few = "--from 2026-11-20T00 --to 2026-11-20T04";
     // Sixteen bytes for each row of the other hours; pages that an output held on to took forty.
