@@ -132,6 +132,31 @@ fn an_epoch_of_many_files_names_those_that_changed() {
     assert!(left.len() <= 2, "{left:?}");
 }
 
+/// A new file may have the name of one that was renamed, also where only the epoch of an earlier run tells of the
+/// renaming.
+#[test]
+fn a_name_that_became_free_stays_so_run_after_run() {
+    let dir = Workdir::new();
+    let feed = dir.path("feed");
+    let file = |n: u32| feed.join(format!("{n:04}.jsonl"));
+    fs::create_dir(&feed).unwrap();
+    (0..300).for_each(|n| append(&file(n), n..n + 1));
+    assert_eq!(stop_at(&dir, dir.command(LINE).spawn().unwrap(), 300).code, Some(75));
+    let go_on = |name: u32, ids: std::ops::Range<u32>| {
+        append(&file(name), ids.clone());
+        let ran = stop_at(&dir, dir.command(LINE).spawn().unwrap(), u64::from(ids.end));
+        assert_eq!(ran.code, Some(75), "{}", ran.err);
+    };
+    fs::rename(file(8), feed.join("8.jsonl")).unwrap();
+    fs::rename(file(9), feed.join("9.jsonl")).unwrap();
+    go_on(5, 300..301);
+    let epoch: Epoch = serde_json::from_value(dir.record("out").unwrap().1).unwrap();
+    assert_eq!(epoch.sources["events/feed"].offset["without"], json!(["0008.jsonl", "0009.jsonl"]));
+    go_on(8, 301..303);
+    go_on(9, 303..305);
+    assert_eq!(dir.ledger("out")["events"]["accepted"], 305);
+}
+
 /// The last epoch again, as a version wrote it that had one place for all files.
 fn as_before(dir: &Workdir, file: &str, rows: u64) {
     let (root, chain) = (dir.path("out"), Path::new(CHAIN));
