@@ -63,14 +63,14 @@ impl Watch {
     /// [`SourceError::BadData`]: the topic was made anew.
     pub(crate) async fn look(&mut self, records: BTreeMap<i32, Records>) -> Result<Option<Seen>> {
         match &mut self.looking {
-            None if self.looked.elapsed() < COUNT_EVERY => return Ok(None),
+            None if self.looked.elapsed() < COUNT_EVERY => Ok(None),
             None => {
                 let records = if self.compares() { self.due(records) } else { BTreeMap::new() };
                 let (consumer, config, topic) = (self.consumer.clone(), self.config.clone(), self.topic.clone());
                 self.looking = Some(spawn_blocking(move || see(&consumer, &config, &topic, records)));
-                return Ok(None);
+                Ok(None)
             }
-            Some(looking) if !looking.is_finished() => return Ok(None),
+            Some(looking) if !looking.is_finished() => Ok(None),
             Some(looking) => {
                 let seen = looking.await?;
                 (self.looking, self.looked) = (None, Instant::now());
@@ -87,7 +87,7 @@ impl Watch {
     fn due(&mut self, mut records: BTreeMap<i32, Records>) -> BTreeMap<i32, Records> {
         self.compared = Instant::now();
         self.comparisons += 1;
-        if self.comparisons % COMPARE_ALL != 0 {
+        if !self.comparisons.is_multiple_of(COMPARE_ALL) {
             records.retain(|_, records| records.known != records.last);
         }
         records

@@ -15,8 +15,6 @@ use thiserror::Error;
 use crate::job::Job;
 use crate::output::layout::{OWN, OWNER};
 
-/// Below the output's root.
-
 /// What is at an output is not what a run would write there (exit 78). Nothing was written.
 #[derive(Debug, Error)]
 pub enum Occupied {

@@ -17,8 +17,6 @@ use crate::output::layout::MANIFEST;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
-/// Below the output's root.
-
 /// How a sample came about and what is in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -80,7 +80,8 @@ fn begins_with(whole: &Path, part: &Path) -> io::Result<bool> {
     let (mut whole, mut part) = (unpacked(open_whole, packed(whole)), unpacked(open_part, packed(part)));
     let (mut expected, mut found) = (Vec::new(), Vec::new());
     loop {
-        (expected.clear(), found.clear());
+        expected.clear();
+        found.clear();
         let end = match part.by_ref().take(1 << 16).read_to_end(&mut found) {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => true,
             read => read? == 0,
