@@ -188,8 +188,14 @@ impl Walk {
 
     /// The files that are there, with every one that was read before known again.
     fn met(&mut self) -> Result<Vec<InputFile>> {
-        let files = self.first.take().map_or_else(|| self.input.files(self.shape.format), Ok)?;
-        let changes = self.known.meet(&files)?;
+        let mut files = self.first.take().map_or_else(|| self.input.files(self.shape.format), Ok)?;
+        let mut changes = self.known.meet(&files)?;
+        if are_fewer(&changes) {
+            // A file that is renamed while the directory is listed may be in the listing under neither name. Taken for gone, it
+            // would not be known again once it is compressed: it is gone only where a second listing misses it too.
+            files = self.input.files(self.shape.format)?;
+            changes = self.known.meet(&files)?;
+        }
         if !changes.is_empty() {
             self.note(changes);
         }
@@ -377,8 +383,52 @@ impl Walk {
     }
 }
 
+/// Whether there are fewer files after changes than before: a file that is found again is one away and one there.
+fn are_fewer(changes: &Changes) -> bool {
+    let found = changes.iter().filter(|(_, mark)| mark.as_ref().is_some_and(|mark| !mark.gone)).count();
+    changes.len() > 2 * found
+}
+
 /// Whether an error is the end of a compressed file before its time.
 fn is_cut(error: &anyhow::Error) -> bool {
     let is_end = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
     error.chain().any(|cause| cause.downcast_ref().is_some_and(is_end))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::schema;
+
+    fn walk(path: &std::path::Path) -> Walk {
+        let shape = Shape { schema: schema::parse("id text").unwrap(), time: String::new(), format: None };
+        Walk::new(path.to_str().unwrap(), shape, true).unwrap()
+    }
+
+    /// How many blocks of rows there are.
+    fn blocks(walk: &mut Walk) -> usize {
+        let steps = std::iter::from_fn(|| walk.next(9, &|| true).unwrap());
+        steps.filter(|step| matches!(step, Step::Rows(_))).count()
+    }
+
+    /// The listing was made before a file got another name, and its files were looked at after that.
+    #[test]
+    fn a_file_that_a_listing_misses_while_it_is_renamed_is_known_again_once_it_is_compressed() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let log = |ending: &str| directory.path().join(format!("app.jsonl{ending}"));
+        fs::write(log(".1"), "{\"id\":\"a\"}\n").unwrap();
+        let mut walk = walk(directory.path());
+        assert_eq!(blocks(&mut walk), 1);
+        fs::rename(log(".1"), log(".2")).unwrap();
+        walk.first = Some(vec![]);
+        assert_eq!(blocks(&mut walk), 0);
+        let packed = fs::File::create(log(".2.gz")).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+        io::Write::write_all(&mut packed, &fs::read(log(".2")).unwrap()).unwrap();
+        packed.finish().unwrap();
+        fs::remove_file(log(".2")).unwrap();
+        assert_eq!(blocks(&mut walk), 0, "its rows were read");
+    }
 }
