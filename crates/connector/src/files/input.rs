@@ -82,33 +82,62 @@ impl Input {
     }
 }
 
-fn directory(directory: &Path, format: Option<FileFormat>) -> Result<Vec<InputFile>> {
-    let said = |e| failed(format!("list {}", directory.display()), e);
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(said)? {
-        let path = entry.map_err(said)?.path();
-        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(['_', '.']));
-        if !hidden {
-            files.extend(InputFile::new(&path, format)?);
+/// How often files are listed again where one of them went, or got another name, while they were listed: it is under
+/// neither name then.
+const LISTED_AGAIN: usize = 20;
+
+/// Lists until no listed name has gone before it was looked at.
+fn listed(once: impl Fn() -> Result<(Vec<InputFile>, bool)>) -> Result<Vec<InputFile>> {
+    let (mut files, mut moved) = once()?;
+    for _ in 0..LISTED_AGAIN {
+        if !moved {
+            break;
         }
+        (files, moved) = once()?;
     }
     Ok(files)
 }
 
+/// Whether a name that was just listed is one no more.
+fn has_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound)
+}
+
+fn directory(directory: &Path, format: Option<FileFormat>) -> Result<Vec<InputFile>> {
+    let said = |e| failed(format!("list {}", directory.display()), e);
+    listed(|| {
+        let (mut files, mut moved) = (Vec::new(), false);
+        for entry in fs::read_dir(directory).map_err(said)? {
+            let path = entry.map_err(said)?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['_', '.'])) {
+                continue;
+            }
+            let file = InputFile::new(&path, format)?;
+            moved |= file.is_none() && has_gone(&path);
+            files.extend(file);
+        }
+        Ok((files, moved))
+    })
+}
+
 /// The file, and beside it those that rotation has given another name. In the midst of a rotation it is not there itself.
 fn file_and_rotated(path: &Path, format: Option<FileFormat>) -> Result<Vec<InputFile>> {
-    let mut files: Vec<InputFile> = InputFile::new(path, format)?.into_iter().collect();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default();
-    // What cannot be listed holds no rotated files that could be read.
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let other = entry.file_name();
-        if other != name && other.to_str().is_some_and(|other| Some(names::plain(other)) == name.to_str()) {
-            let rotated = InputFile::new(&parent.join(other), format).ok().flatten();
-            files.extend(rotated.map(|file| InputFile { rotated: true, ..file }));
+    listed(|| {
+        let (mut files, mut moved) = (InputFile::new(path, format)?.into_iter().collect::<Vec<_>>(), false);
+        // What cannot be listed holds no rotated files that could be read.
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let other = entry.file_name();
+            if other != name && other.to_str().is_some_and(|other| Some(names::plain(other)) == name.to_str()) {
+                let other = parent.join(other);
+                let rotated = InputFile::new(&other, format).ok().flatten();
+                moved |= rotated.is_none() && has_gone(&other);
+                files.extend(rotated.map(|file| InputFile { rotated: true, ..file }));
+            }
         }
-    }
-    Ok(files)
+        Ok((files, moved))
+    })
 }
 
 /// Whether a file that is gone, and of which nothing was read to know it again by, may be one that is compressed now.
