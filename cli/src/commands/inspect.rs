@@ -9,7 +9,7 @@ use clap::Args;
 use connector::{Hour, HourFiles, Location, SourceError, list};
 use journal::Epoch;
 use report::count;
-use runner::{Intact, Manifest, content, damage};
+use runner::{Intact, Manifest, OWN, content, damage};
 use serde_json::{Value, json};
 
 use crate::plan::last_epoch::last_epoch;
@@ -85,7 +85,7 @@ impl Inspect {
 
     async fn look(&self, root: &Location, hours: &BTreeMap<Hour, HourFiles>) -> Result<Vec<String>> {
         let local = root.local_path();
-        let owned = local.as_ref().is_some_and(|local| local.join("_rescan").is_dir());
+        let owned = local.as_ref().is_some_and(|local| local.join(OWN).is_dir());
         let mut intact = local.as_deref().map(|local| Intact::of(local, self.verify));
         let mut damaged = Vec::new();
         for (hour, files) in hours {

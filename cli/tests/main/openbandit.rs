@@ -155,3 +155,21 @@ fn policies_over_a_foreign_log_earn_what_an_independent_computation_says() {
         }
     }
 }
+
+/// A wide schema does not push what a run says off the screen, and a run that goes on has said it.
+#[test]
+fn an_inferred_schema_is_shown_once_and_not_at_length() {
+    let dir = Workdir::new();
+    let row = |id: u32| {
+        let columns: Vec<String> = (0..40).map(|n| format!("\"c{n}\":{n}")).collect();
+        format!("{{\"event_id\":\"{id}\",\"ts\":\"2016-11-07T10:00:00Z\",{}}}\n", columns.join(","))
+    };
+    dir.write("wide.jsonl", row(1));
+    let line = "ingest --in wide.jsonl --watermark-delay 1h --out out";
+    let shown = |err: &str| err.lines().filter(|line| line.starts_with('c') && line.ends_with(" int64")).count();
+    let first = dir.ok(line).err;
+    assert!(first.contains("inferred") && first.contains("and 30 more: --explain shows all"), "{first}");
+    assert_eq!(shown(&first), 10, "{first}");
+    assert_eq!(shown(&dir.ok(&format!("{line} --explain")).err), 40);
+    assert!(!dir.ok(line).err.contains("inferred"));
+}

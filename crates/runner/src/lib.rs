@@ -36,7 +36,7 @@ pub use input::side::{Loaded, SideInput, load_side};
 pub use job::Job;
 pub use merged::Merged;
 pub use once::once;
-pub use output::layout::{REJECTED, STREAM_JOURNAL};
+pub use output::layout::{OWN, REJECTED, STREAM_JOURNAL};
 pub use output::made::Made;
 pub use output::sample::{Content, Manifest, content};
 pub use reconcile::report::*;
