@@ -10,6 +10,14 @@ create schema output;
 
 create view param as select interval '2 hours' as within, 'inner' as type;
 
+-- What each type writes: pairs, impressions that have one, and the rows of each side that have none.
+create view wanted as
+select type in ('inner', 'left', 'right', 'full') as pairs,
+       type = 'semi' as impressions_in_pairs,
+       type in ('left', 'full', 'anti') as impressions_alone,
+       type in ('right', 'full') as plays_alone
+from param;
+
 create table batch.impressions (event_id text, ts timestamp, request_id text);
 create table batch.plays (event_id text, ts timestamp, request_id text);
 
@@ -42,26 +50,26 @@ join batch.impressions i
 create view output.joined as
 select *, false as retracted
 from pair
-where (select type from param) in ('inner', 'left', 'right', 'full')
+where (select pairs from wanted)
 union all by name
 select request_id, impression, false as retracted
 from pair
-where (select type from param) = 'semi'
+where (select impressions_in_pairs from wanted)
 union all by name
 select i.request_id, i as impression, false as retracted
 from batch.impressions i
-where (select type from param) in ('left', 'full', 'anti')
+where (select impressions_alone from wanted)
 union all by name
 select request_id, impression, true as retracted
 from pair
-where (select type from param) in ('left', 'full', 'anti')
+where (select impressions_alone from wanted)
 union all by name
 select p.request_id, p as play, false as retracted
 from batch.plays p
-where (select type from param) in ('right', 'full')
+where (select plays_alone from wanted)
 union all by name
 select request_id, play, true as retracted
 from pair
-where (select type from param) in ('right', 'full');
+where (select plays_alone from wanted);
 
 comment on view output.joined is 'key (play_event_id, impression_event_id), time coalesce(play_ts, impression_ts)';

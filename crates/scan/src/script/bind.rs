@@ -26,7 +26,7 @@ use crate::script::binding::{Binding, canonical};
 use crate::script::clause::Clauses;
 use crate::script::contract::breach;
 use crate::script::depth::too_deep_text;
-use crate::script::expand::{Names, Relation, named};
+use crate::script::expand::{Names, PARAM, Relation, named};
 use crate::script::{Script, ScriptError, Stated};
 use crate::state::layout::Layout;
 
@@ -183,7 +183,14 @@ impl Binder<'_> {
                 }
             }
             Statement::CreateTable(table) => self.table(stated, table).await,
-            Statement::CreateView(view) if named(&view.name) == "param" => self.param(stated, &view.query),
+            Statement::CreateView(view) if named(&view.name) == PARAM => self.param(stated, &view.query),
+            Statement::CreateView(view)
+                if view.name.0.len() == 1
+                    && let Some(constants) = self.names.decided(&view.query) =>
+            {
+                self.names.constants.insert(named(&view.name), constants);
+                Ok(())
+            }
             Statement::CreateView(view) => self.view(stated, &named(&view.name), &view.query).await,
             Statement::Comment {
                 object_type: CommentObject::Table | CommentObject::View,
@@ -212,18 +219,20 @@ impl Binder<'_> {
         let SetExpr::Select(select) = query.body.as_ref() else {
             return Err(error("param is one row: create view param as select VALUE as NAME, …".to_owned()));
         };
+        let mut params = BTreeMap::new();
         for item in &select.projection {
             let SelectItem::ExprWithAlias { expr, alias } = item else {
                 return Err(error(format!("{item} has no name: write {item} as NAME")));
             };
             let given =
                 self.binding.params.get(&alias.value).map(|literal| literal.expr()).transpose().map_err(error)?;
-            self.names.params.insert(alias.value.clone(), given.unwrap_or_else(|| expr.clone()));
+            params.insert(alias.value.clone(), given.unwrap_or_else(|| expr.clone()));
         }
-        match self.binding.params.keys().find(|name| !self.names.params.contains_key(*name)) {
-            Some(name) => Err(error(format!("param has no {name}, which the command line sets"))),
-            None => Ok(()),
+        if let Some(name) = self.binding.params.keys().find(|name| !params.contains_key(*name)) {
+            return Err(error(format!("param has no {name}, which the command line sets")));
         }
+        self.names.constants.insert(PARAM.to_owned(), params);
+        Ok(())
     }
 
     async fn table(&mut self, stated: &Stated, table: &CreateTable) -> Bind<()> {

@@ -28,9 +28,12 @@ pub(crate) struct Names {
     pub columns: BTreeMap<String, Vec<String>>,
     /// Expressions that names stand for.
     pub expressions: BTreeMap<String, Vec<Expr>>,
-    /// The one row of `param`, as literals.
-    pub params: BTreeMap<String, Expr>,
+    /// The one row of `param`, and of each view that selects from it alone, as constant expressions.
+    pub constants: BTreeMap<String, BTreeMap<String, Expr>>,
 }
+
+/// The view of a script's parameters.
+pub(crate) const PARAM: &str = "param";
 
 type Expanded<T> = Result<T, String>;
 
@@ -58,9 +61,9 @@ impl Names {
         let _ = visit_expressions_mut(expr, |expr| {
             if let Expr::Identifier(ident) = expr {
                 let columns = self.column(&ident.value, &relation.rows);
-                match (columns.as_slice(), self.params.get(&ident.value)) {
+                match (columns.as_slice(), self.param(&ident.value)) {
                     ([column], _) if relation.columns.contains(column) => *expr = identifier(None, column),
-                    (_, Some(literal)) => *expr = literal.clone(),
+                    (_, Some(constant)) => *expr = constant.clone(),
                     _ => {}
                 }
             }
@@ -94,8 +97,8 @@ impl Names {
                 *expr = Expr::Nested(Box::new(one.clone()));
             }
             Expr::Subquery(query) => {
-                if let Some(literal) = self.param(query) {
-                    *expr = literal;
+                if let Some(constant) = self.constant(query) {
+                    *expr = constant;
                 }
             }
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
@@ -134,14 +137,29 @@ impl Names {
         stands.map_or_else(|| vec![arg.clone()], |expressions| expressions.iter().map(unnamed).collect())
     }
 
-    /// `(select NAME from param)` as a literal.
-    fn param(&self, query: &Query) -> Option<Expr> {
-        let SetExpr::Select(select) = query.body.as_ref() else { return None };
-        let [TableWithJoins { relation: TableFactor::Table { name, .. }, .. }] = select.from.as_slice() else {
-            return None;
+    /// The value of a parameter.
+    pub(crate) fn param(&self, name: &str) -> Option<&Expr> {
+        self.constants.get(PARAM)?.get(name)
+    }
+
+    /// The expressions of a view that selects from `param` alone, with the parameters' values in them; `None` of any
+    /// other view.
+    pub(crate) fn decided(&self, query: &Query) -> Option<BTreeMap<String, Expr>> {
+        let (table, items) = one_table(query)?;
+        let decided = |item: &SelectItem| {
+            let SelectItem::ExprWithAlias { expr, alias } = item else { return None };
+            let mut expr = expr.clone();
+            self.clause(&mut expr, &Relation::default());
+            Some((alias.value.clone(), Expr::Nested(Box::new(expr))))
         };
-        let [SelectItem::UnnamedExpr(Expr::Identifier(column))] = select.projection.as_slice() else { return None };
-        (named(name) == "param").then(|| self.params.get(&column.value).cloned()).flatten()
+        (table == PARAM).then(|| items.iter().map(decided).collect()).flatten()
+    }
+
+    /// `(select NAME from param)`, or from a view that selects from `param` alone, as an expression.
+    fn constant(&self, query: &Query) -> Option<Expr> {
+        let (table, items) = one_table(query)?;
+        let [SelectItem::UnnamedExpr(Expr::Identifier(column))] = items else { return None };
+        self.constants.get(&table)?.get(&column.value).cloned()
     }
 
     /// The columns a reference is replaced by, with its qualifier, where the command line replaces it.
@@ -307,6 +325,15 @@ fn each_once(projection: Vec<SelectItem>) -> Vec<SelectItem> {
         seen.insert((qualifier.map(str::to_owned), column.to_owned()))
     };
     projection.into_iter().filter(first).collect()
+}
+
+/// The table and the select list of `select … from TABLE`, and of nothing longer.
+fn one_table(query: &Query) -> Option<(String, &[SelectItem])> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [TableWithJoins { relation: TableFactor::Table { name, .. }, joins }] = select.from.as_slice() else {
+        return None;
+    };
+    (joins.is_empty() && select.selection.is_none()).then(|| (named(name), select.projection.as_slice()))
 }
 
 fn union_by_name(left: &mut Relation, right: Relation) {
