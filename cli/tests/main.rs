@@ -29,6 +29,7 @@ mod main {
     mod idle;
     mod init_state;
     mod kafka;
+    mod layouts;
     mod ledgers;
     mod limits;
     mod make_deps;

@@ -13,7 +13,11 @@ use crate::words::{columns, microseconds};
 
 /// Distinct requests that showed and played each group in each epoch, and their ratio
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Inputs: impressions, plays; each has request_id, a time and the columns of --by.
+Output: the columns of --by; epoch, when it starts; impressions and plays, how many different requests; take_rate, plays by
+impressions; with --sets impression_requests and play_requests. Key: the columns of --by, epoch.
+
+Examples:
   rescan aggregate --in impressions=archive/impressions --in plays=archive/plays --out counts
   rescan aggregate --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --by country,device --epoch 1h --out counts
   rescan aggregate --in impressions=archive/impressions --in plays=archive/plays --sets --out requests")]

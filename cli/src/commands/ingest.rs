@@ -17,7 +17,11 @@ pub const DEDUP: &str = "1h";
 
 /// Every event once, in hourly Parquet partitions
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Input: events.
+Output: its columns, or those of --select, and where each row came from: _topic, _partition, _offset and _arrived_at, when
+it arrived. Key: the column of --id, the time.
+
+Examples:
   rescan ingest --in raw/impressions.jsonl --schema impressions --out archive/impressions
   rescan ingest --in kafka://localhost:9092/plays --schema plays --out archive/plays --follow
   rescan ingest --in log.csv --select 'id as event_id, timestamp as ts, item' --where 'item > 0' --out archive/items

@@ -12,7 +12,11 @@ use crate::words::{columns, microseconds};
 
 /// Plays with the impressions they came from
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Inputs: impressions, plays; each has event_id, a time and the columns of --on.
+Output: the columns of --on, then the others as impression_X and play_X: those of impressions alone with --type semi and
+anti, null where a partner is missing. Key: play_event_id, impression_event_id.
+
+Examples:
   rescan join --in impressions=archive/impressions --in plays=archive/plays --out joined --day 2026-11-20
   rescan join --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --out joined --type left
   rescan join --in impressions=kafka://localhost:9092/impressions --in plays=kafka://localhost:9092/plays --out joined --follow")]

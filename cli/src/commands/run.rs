@@ -12,7 +12,10 @@ use crate::words::{literal, pair};
 
 /// A SQL script of your own as f, with the same runners and guarantees
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Inputs: the tables batch.NAME of the script.
+Output: the columns of its view output.NAME. Key: as the comment on that view says.
+
+Examples:
   rescan sql join > mine.sql
   rescan run mine.sql --in impressions=archive/impressions --in plays=archive/plays --param within=1h --out joined")]
 pub struct Run {

@@ -16,7 +16,11 @@ use crate::words::expressions;
 
 /// A sample of the rows that keeps to rules: so many of this, such a share of that
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Input: events.
+Output: the columns of the rows that were chosen; weight, how many rows each stands for; with --split, split. Key: the column
+of --id and the time.
+
+Examples:
   rescan stratify --in archive/impressions --size 6000 --strata country,device --out sample
   rescan stratify --in archive/impressions --rules rules.toml --split train=0.8,val=0.1,test=0.1 --out sample
   rescan stratify --in archive/impressions --size 1000 --unit profile_id --seed 7 --out profiles

@@ -21,8 +21,8 @@ const WATERMARK_DELAY: i64 = 30 * 60 * 1_000_000;
 /// Where rows come from and go to, which hours, and how time is told.
 #[derive(Args, Debug)]
 pub struct RunFlags {
-    /// An input, NAME=URI: a directory of dt=/hr= Parquet (or s3://…); a file or a directory of files, in natural order
-    /// of their names; - for standard input; kafka://host/topic
+    /// An input, NAME=URI: a directory of hours of Parquet, dt=/hr= (or s3://…); a file, all files below a directory, or
+    /// those of a pattern such as 'raw/*.jsonl', in natural order; - for standard input; kafka://host/topic
     #[arg(long = "in", value_name = "NAME=URI")]
     pub inputs: Vec<String>,
     /// Where the output goes: a directory

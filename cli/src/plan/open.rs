@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::{Schema, SchemaRef};
 use connector::{
-    Decoder, FileFormat, FileOptions, FileSource, KafkaSource, KafkaTopic, Location, ReplaySource, Source, SourceError,
-    TextFormat, is_partitioned,
+    Decoder, FileFormat, FileOptions, FileSource, Hour, KafkaSource, KafkaTopic, Location, ReplaySource, Source,
+    SourceError, TextFormat, is_partitioned,
 };
 use runner::{Feed, Merged, Place, STREAM_JOURNAL};
 use scan::Door;
@@ -73,7 +73,7 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
     }
     let streamed = plan.as_rows || plan.flags.replay || plan.flags.follow || archives.len() < plan.inputs.len();
     if !streamed && plan.filter.is_none() && plan.select.is_none() {
-        return batch(archives).await;
+        return batch(archives, plan.flags.bounds()?).await;
     }
     let timed = plan.flags.idle_timeout.iter().filter_map(|(name, _)| name.as_ref());
     if let Some(unknown) = timed.into_iter().find(|name| !plan.inputs.contains_key(*name)) {
@@ -120,10 +120,10 @@ async fn regions(plan: &Plan) -> Result<Opened> {
     Ok(Opened::Batch(plan.regions.iter().map(place).collect(), schemas))
 }
 
-async fn batch(archives: BTreeMap<String, Location>) -> Result<Opened> {
+async fn batch(archives: BTreeMap<String, Location>, about: (Bound<Hour>, Bound<Hour>)) -> Result<Opened> {
     let mut schemas = BTreeMap::new();
     for (name, location) in &archives {
-        let hours = connector::list(location, ..).await?;
+        let hours = connector::listed(location, ..).await?.whole(location, &about)?;
         let files: Vec<_> = hours.into_values().flat_map(|hour| hour.files).collect();
         schemas.insert(
             name.clone(),

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
-use connector::{DataFile, Hour, HourFiles, Location, SourceError, list};
+use connector::{DataFile, Hour, HourFiles, Location, SourceError};
 
 use crate::exit::Usage;
 use crate::words::{location, named, typed};
@@ -55,7 +55,7 @@ pub async fn listed(places: &[String], options: &BTreeMap<String, String>) -> Re
             return Err(Usage(format!("{place}: another region has this name: give each its own")).into());
         }
         let root = location(uri, options)?;
-        let hours = list(&root, ..).await?;
+        let hours = connector::listed(&root, ..).await?.whole(&root, &..)?;
         if hours.is_empty() {
             let what = format!("{root} has no hours dt=YYYY-MM-DD/hr=HH: it is neither an archive nor an output");
             return Err(SourceError::Missing(what).into());

@@ -1,8 +1,9 @@
 //! Every command as a black box: what it prints, what it writes, and what it leaves alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::SystemTime;
 
@@ -352,6 +353,45 @@ fn mistyped_words_are_guessed() {
         let ran = dir.run(line);
         assert_eq!(ran.code, Some(2));
         assert!(ran.err.contains(guess), "{line}: {}", ran.err);
+    }
+}
+
+/// Columns of the built-in schemas that a golden input may leave out.
+const BUILT_IN: [&str; 9] =
+    ["profile_id", "video_id", "row", "rank", "country", "device", "region", "propensity", "duration_s"];
+
+/// `--help` names each column of a command's golden output that is not a column of its input.
+#[test]
+fn help_names_inputs_and_output_columns() {
+    let dir = Workdir::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
+    for (case, inputs) in [
+        ("ingest/dedup", "Input: events"),
+        ("join/full_alone", "Inputs: impressions, plays"),
+        ("aggregate/sets", "Inputs: impressions, plays"),
+        ("attribute/models", "Inputs: impressions, plays"),
+        ("attribute/tuples_context", "Inputs: impressions, plays"),
+        ("stratify/split", "Input: events"),
+    ] {
+        let command = case.split('/').next().unwrap();
+        let help = dir.ok(&format!("{command} --help")).out;
+        assert!(help.contains(inputs), "{command}");
+        let output = &help[help.find("Output:").unwrap()..help.find("Examples:").unwrap()];
+        let named: BTreeSet<&str> = output.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        let read = fs::read_dir(golden.join(case)).unwrap().map(|entry| entry.unwrap().path());
+        let read = read.filter(|path| path.extension().is_some_and(|end| end == "jsonl"));
+        let inputs: String = read
+            .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with("expected"))
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        for line in fs::read_to_string(golden.join(case).join("expected.columns")).unwrap().lines() {
+            let column = line.split(' ').next().unwrap();
+            let prefix = ["impression_", "play_", "context_"].into_iter().find(|prefix| column.starts_with(prefix));
+            let of_side = prefix.filter(|prefix| named.contains(format!("{prefix}X").as_str()));
+            let read = BUILT_IN.contains(&column) || inputs.contains(&format!("\"{column}\":"));
+            let known = read || named.contains(column) || of_side.is_some();
+            assert!(known, "{case}: --help names no column {column}");
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use futures::StreamExt as _;
 
 use crate::archive::filed::{Misfiled, by_event_time, refuse_misfiled, times};
 use crate::archive::location::Location;
-use crate::archive::partitions::list;
+use crate::archive::partitions::listed;
 use crate::archive::table::scan;
 use crate::fault::SourceError;
 use crate::position;
@@ -83,12 +83,13 @@ impl ReplaySource {
         let all = range.start_bound() == Bound::Unbounded && range.end_bound() == Bound::Unbounded;
         let refiled = misfiled == Misfiled::Read && !all;
         let hours = if refiled {
-            let hours = list(root, ..).await?;
+            let hours = listed(root, ..).await?.whole(root, &..)?;
             hours.values().try_for_each(|hour| hour.data(root).map(|_| ()))?;
             let refiled = by_event_time(root, hours, time).await?.hours;
             refiled.into_iter().filter(|(hour, _)| range.contains(hour)).collect()
         } else {
-            list(root, (range.start_bound().cloned(), range.end_bound().cloned())).await?
+            let range = (range.start_bound().cloned(), range.end_bound().cloned());
+            listed(root, range).await?.whole(root, &range)?
         };
         if let Some((hour, _)) = hours.iter().find(|(_, files)| !files.sealed) {
             bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed yet: replay with --to {hour}")));

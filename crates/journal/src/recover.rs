@@ -67,7 +67,31 @@ pub struct Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
-        write!(f, "{} was {}, now {}", self.key, or_none(&self.then), or_none(&self.now))
+        let list = |value: &Option<String>| value.as_ref().is_some_and(|value| value.contains(LIST));
+        match (&self.then, &self.now) {
+            (Some(then), Some(now)) if list(&self.then) || list(&self.now) => {
+                write!(f, "{} {}", self.key, differing(then, now))
+            }
+            _ => write!(f, "{} was {}, now {}", self.key, or_none(&self.then), or_none(&self.now)),
+        }
+    }
+}
+
+/// What stands between the items of a value that is a list, such as the columns of a schema.
+const LIST: &str = ", ";
+
+/// The items that one of two lists has and the other has not; or that the order is another.
+fn differing(then: &str, now: &str) -> String {
+    let only = |list: &str, other: &str| {
+        let other: BTreeSet<&str> = items(other).into_iter().collect();
+        items(list).into_iter().filter(|item| !other.contains(item)).collect::<Vec<_>>().join(LIST)
+    };
+    let (gone, new) = (only(then, now), only(now, then));
+    match (gone.is_empty(), new.is_empty()) {
+        (true, true) => format!("has another order: it was {then}, now {now}"),
+        (true, false) => format!("has also {new}"),
+        (false, true) => format!("has no more {gone}"),
+        (false, false) => format!("had {gone}, now {new}"),
     }
 }
 
@@ -139,9 +163,44 @@ pub fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, Strin
     differ.map(difference).collect()
 }
 
+/// The items of a list; what stands in brackets is one item: `price Decimal128(10, 2)`.
+fn items(list: &str) -> Vec<&str> {
+    let (mut open, mut from, mut items) = (0_i32, 0, Vec::new());
+    for (at, byte) in list.bytes().enumerate() {
+        open += i32::from(byte == b'(') - i32::from(byte == b')');
+        if open == 0 && at >= from && list.as_bytes()[at..].starts_with(LIST.as_bytes()) {
+            items.push(&list[from..at]);
+            from = at + LIST.len();
+        }
+    }
+    items.push(&list[from..]);
+    items
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_difference_of_lists_names_the_items_that_differ() {
+        for (then, now, said) in [
+            (Some("2h"), Some("3h"), "schema was 2h, now 3h"),
+            (None, Some("a Int64, b Utf8"), "schema was not set, now a Int64, b Utf8"),
+            (Some("a Int64, b Utf8"), Some("a Int64, b Int64"), "schema had b Utf8, now b Int64"),
+            (Some("a Int64, b Utf8"), Some("a Int64"), "schema has no more b Utf8"),
+            (Some("a Int64"), Some("c Utf8, a Int64"), "schema has also c Utf8"),
+            (Some("a D(10, 2), ü Utf8"), Some("a D(10, 3), ü Utf8"), "schema had a D(10, 2), now a D(10, 3)"),
+            (
+                Some("a Int64, b Utf8"),
+                Some("b Utf8, a Int64"),
+                "schema has another order: it was a Int64, b Utf8, now b Utf8, a Int64",
+            ),
+        ] {
+            let owned = |value: Option<&str>| value.map(str::to_owned);
+            let difference = Difference { key: "schema".to_owned(), then: owned(then), now: owned(now) };
+            assert_eq!(difference.to_string(), said);
+        }
+    }
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Newest {

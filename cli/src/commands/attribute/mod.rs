@@ -22,14 +22,23 @@ use crate::words::{columns, microseconds};
 
 /// Plays with the impressions they are credited to
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Inputs: impressions, plays; each has event_id, request_id, video_id, a time and the columns of --by, impressions
+have row too.
+Output: play_event_id, model, impression_event_id (null where nothing led to the play), credit (the credits of a play and
+model sum to 1), play_ts, impression_ts, source_of_play, source_of_discovery. Key: play_event_id, model, impression_event_id.
+With --tuples, a row an impression: request_id, impression_event_id, impression_ts, context_X, action, slot, propensity,
+action_set, reward. Key: impression_event_id, impression_ts.
+
+Examples:
   rescan attribute --in impressions=archive/impressions --in plays=archive/plays --out attributed --day 2026-11-20
   rescan attribute --in impressions=archive/impressions --in plays=archive/plays --model last,linear --out attributed
   rescan attribute --in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl --by profile_id --lookback 6h --out attributed
   rescan attribute --in impressions=archive/impressions --in plays=archive/plays --model last,linear --explain-play ID
   rescan attribute --in impressions=archive/impressions --in plays=archive/plays --tuples --context country,device --out tuples
   rescan attribute --in impressions=archive/impressions --in plays=archive/plays --report policies.html \
-    --policy 'first=case when slot = 1 then 1 else 0 end' --out tuples")]
+    --policy 'first=case when slot = 1 then 1 else 0 end' --out tuples"
+)]
 pub struct Attribute {
     #[command(flatten)]
     run: RunFlags,

@@ -24,7 +24,10 @@ use crate::words::microseconds;
 
 /// The archives or the outputs of several regions as one: every event once, whichever of them have it
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "Inputs: two or more archives, or outputs of one command line.
+Output: the columns of the places. Key: theirs.
+
+Examples:
   rescan merge us=us/impressions eu=eu/impressions asia=asia/impressions --out impressions
   rescan merge us/plays eu/plays --out plays --day 2026-11-20
   rescan merge us/joined-full eu/joined-full --type inner --out joined

@@ -2,6 +2,7 @@
 //! sealed.
 
 pub(crate) mod filed;
+pub(crate) mod layout;
 pub(crate) mod location;
 pub(crate) mod partitions;
 pub(crate) mod table;

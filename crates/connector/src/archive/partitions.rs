@@ -1,5 +1,5 @@
-//! The hourly layout `ROOT/dt=YYYY-MM-DD/hr=HH/*.parquet`, on a local disk or in a bucket: which hours there are, their
-//! files, and which of them are sealed.
+//! Hours of Parquet, `ROOT/dt=YYYY-MM-DD/hr=HH/*.parquet` or as other engines name them, on a local disk or in a bucket:
+//! which hours there are, their files, which of them are sealed, and what else is there.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
@@ -7,11 +7,12 @@ use std::ops::{Bound, RangeBounds};
 use anyhow::{Result, bail};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use journal::{Sum, vouches};
-use object_store::path::Path;
+use object_store::path::{Path, PathPart};
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::archive::layout::{hour_of, hours_of_day};
 use crate::archive::location::Location;
 use crate::failure::failed;
 use crate::fault::SourceError;
@@ -22,6 +23,9 @@ pub const SUCCESS: &str = "_SUCCESS";
 
 /// How many `_SUCCESS` files are read at the same time.
 const READS: usize = 32;
+
+/// How many directories are listed at the same time.
+const LISTINGS: usize = 8;
 
 /// One Parquet file of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +43,12 @@ pub struct DataFile {
 }
 
 impl DataFile {
-    /// The name within its directory.
+    /// The name within the directory of its hour; with directories, where it lies deeper.
     pub fn name(&self) -> &str {
-        self.path.filename().unwrap_or_default()
+        let path = self.path.as_ref();
+        let hour = ["/hr=", "/hour="].iter().filter_map(|level| path.rfind(level)).max();
+        let inside = hour.and_then(|at| Some(at + 1 + path[at + 1..].find('/')? + 1));
+        inside.map_or_else(|| self.path.filename().unwrap_or_default(), |at| &path[at..])
     }
 }
 
@@ -151,38 +158,76 @@ impl SealedFile {
     }
 }
 
-/// The partitions of these hours (`..` for all), in one listing. An hour is there if it holds a data file or a
-/// `_SUCCESS`; hidden files (`_x`, `.x`), other files and other directories are passed over. A place without any, even
-/// one that does not exist, gives none.
+/// The partitions of these hours (`..` for all), in one listing. An hour is there if it holds a data file, at any depth,
+/// or a `_SUCCESS`; what else is there is passed over. A place without any, even one that does not exist, gives none.
 ///
 /// # Errors
 /// The store cannot be read, as a [`SourceError`].
 pub async fn list(root: &Location, hours: impl RangeBounds<Hour>) -> Result<BTreeMap<Hour, HourFiles>> {
-    let mut found = BTreeMap::<Hour, HourFiles>::new();
-    let mut seals = Vec::new();
-    // `_rescan` sorts before `dt=`: where the store can, it is not even listed.
-    let start = match hours.start_bound() {
-        Bound::Included(hour) | Bound::Excluded(hour) => date(&hour.path()).to_string(),
-        Bound::Unbounded => "dt=".to_string(),
-    };
-    let mut objects = root.store.list_with_offset(Some(&root.prefix), &root.prefix.clone().join(start));
-    while let Some(object) = objects.try_next().await.map_err(|e| failed(format!("list {root}"), e))? {
-        let Some((hour, name)) = place(root, &object.location).filter(|(hour, _)| hours.contains(hour)) else {
-            continue;
+    Ok(listed(root, hours).await?.hours)
+}
+
+/// What a place holds of some hours.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The hours that are there.
+    pub hours: BTreeMap<Hour, HourFiles>,
+    /// The paths of what is in one of them and is no data, with the hour, and of what is in no hour; not what is hidden: names
+    /// that begin with `_` or `.`, or end in `.crc`.
+    pub unread: Vec<(Option<Hour>, Path)>,
+}
+
+impl Listed {
+    /// The hours, where nothing is beside the data of those that a run is about, and nothing outside of hours.
+    ///
+    /// # Errors
+    /// [`SourceError::BadData`] names the first of what is there besides; `root` is the place.
+    pub fn whole(mut self, root: &Location, about: &impl RangeBounds<Hour>) -> Result<BTreeMap<Hour, HourFiles>> {
+        self.unread.retain(|(hour, _)| hour.is_none_or(|hour| about.contains(&hour)));
+        let Some((_, first)) = self.unread.first() else { return Ok(self.hours) };
+        let first = root.spelled(first);
+        let more = match self.unread.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more there)"),
         };
-        if name == SUCCESS {
-            found.entry(hour).or_default().sealed = true;
-            seals.push((hour, object));
-        } else if is_data(&name) {
-            found.entry(hour).or_default().files.push(data_file(object));
+        bail!(SourceError::BadData(format!(
+            "{first}{more} is not read: an input of hours holds Parquet files in directories dt=YYYY-MM-DD/hr=HH, \
+             date=…/hour=…, or year=…/month=…/day=…/hour=…: move it away, or hide it with a `_` before its name"
+        )))
+    }
+}
+
+/// As [`list`], with what is there and is no data of these hours.
+///
+/// # Errors
+/// As [`list`].
+pub async fn listed(root: &Location, hours: impl RangeBounds<Hour>) -> Result<Listed> {
+    let (mut found, mut seals) = (Listed::default(), Vec::new());
+    let days = days(root, &hours, &mut found.unread).await?;
+    let mut days = stream::iter(days).map(|day| below(root, day)).buffered(LISTINGS);
+    while let Some(objects) = days.try_next().await? {
+        for object in objects {
+            match Place::of(root, &object.location) {
+                Place::Hidden => {}
+                Place::Other => found.unread.push((None, object.location)),
+                Place::Seal(hour) if hours.contains(&hour) => {
+                    found.hours.entry(hour).or_default().sealed = true;
+                    seals.push((hour, object));
+                }
+                Place::Data(hour) if hours.contains(&hour) => {
+                    found.hours.entry(hour).or_default().files.push(data_file(object));
+                }
+                Place::Unread(hour) if hours.contains(&hour) => found.unread.push((Some(hour), object.location)),
+                Place::Seal(_) | Place::Data(_) | Place::Unread(_) => {}
+            }
         }
     }
     let mut seals = stream::iter(seals).map(|(hour, object)| success(root, hour, object)).buffer_unordered(READS);
     while let Some((hour, success)) = seals.try_next().await? {
-        let found = found.entry(hour).or_default();
+        let found = found.hours.entry(hour).or_default();
         (found.success, found.damaged) = success.map_or_else(|what| (None, Some(what)), |success| (success, None));
     }
-    for hour in found.values_mut() {
+    for hour in found.hours.values_mut() {
         hour.files.sort_by(|a, b| a.path.cmp(&b.path));
         let sealed = hour.success.iter().flat_map(|success| &success.files);
         let sums: BTreeMap<&str, Sum> = sealed.map(|file| (file.name.as_str(), file.sum())).collect();
@@ -197,51 +242,138 @@ pub async fn list(root: &Location, hours: impl RangeBounds<Hour>) -> Result<BTre
 /// As [`list`].
 pub async fn hours_there(root: &Location) -> Result<BTreeMap<Hour, bool>> {
     let mut found = BTreeMap::new();
-    let mut objects = root.store.list_with_offset(Some(&root.prefix), &root.prefix.clone().join("dt="));
-    while let Some(object) = objects.try_next().await.map_err(|e| failed(format!("list {root}"), e))? {
-        let Some((hour, name)) = place(root, &object.location) else { continue };
-        if name == SUCCESS || is_data(&name) {
-            *found.entry(hour).or_default() |= name == SUCCESS;
+    let days = days(root, &.., &mut Vec::new()).await?;
+    let mut days = stream::iter(days).map(|day| below(root, day)).buffered(LISTINGS);
+    while let Some(objects) = days.try_next().await? {
+        for object in objects {
+            match Place::of(root, &object.location) {
+                Place::Seal(hour) => found.insert(hour, true).map_or((), drop),
+                Place::Data(hour) => _ = found.entry(hour).or_default(),
+                _ => {}
+            }
         }
     }
     Ok(found)
 }
 
-/// Whether the place holds at least one directory `dt=…/hr=…`, even an empty one where the store knows such.
+/// Whether the place holds hours of Parquet: a `_SUCCESS` or Parquet in a directory of an hour, or such directories that
+/// are empty, where the store knows those. Hours of other files are none: they are read as files.
 ///
 /// # Errors
 /// As [`list`].
 pub async fn is_partitioned(root: &Location) -> Result<bool> {
-    let directories = async |under: &Path| {
-        let listed = root.store.list_with_delimiter(Some(under)).await;
-        listed.map(|l| l.common_prefixes).map_err(|e| failed(format!("list {root}"), e))
-    };
-    let midnight = |date: &str| Hour::from_path(&format!("{date}/hr=00"));
-    for date in directories(&root.prefix).await? {
-        if date.filename().and_then(midnight).is_some() {
-            let hours = directories(&date).await?;
-            if hours.iter().any(|hour| place(root, &hour.clone().join("x")).is_some()) {
-                return Ok(true);
+    let (mut empty, mut others) = (false, false);
+    for under in days(root, &.., &mut Vec::new()).await? {
+        let mut objects = root.store.list(Some(&under));
+        while let Some(object) = objects.try_next().await.map_err(|e| failed(format!("list {root}"), e))? {
+            match Place::of(root, &object.location) {
+                Place::Seal(_) | Place::Data(_) => return Ok(true),
+                Place::Unread(_) | Place::Other => others = true,
+                Place::Hidden => {}
             }
         }
+        empty = empty || has_hours(root, &under).await?;
+    }
+    Ok(empty && !others)
+}
+
+/// Whether a directory holds directories of hours.
+async fn has_hours(root: &Location, under: &Path) -> Result<bool> {
+    let levels = under.prefix_match(&root.prefix).map_or(0, Iterator::count);
+    let mut directories = vec![under.clone()];
+    for _ in levels..4 {
+        let mut below = Vec::new();
+        for directory in &directories {
+            let listed = root.store.list_with_delimiter(Some(directory)).await;
+            below.extend(listed.map_err(|e| failed(format!("list {root}"), e))?.common_prefixes);
+        }
+        if below.iter().any(|path| hour_of(&parts(root, path).iter().map(AsRef::as_ref).collect::<Vec<_>>()).is_some())
+        {
+            return Ok(true);
+        }
+        directories = below;
     }
     Ok(false)
 }
 
-/// The hour and name of a file that lies right in a partition.
-fn place(root: &Location, path: &Path) -> Option<(Hour, String)> {
-    let parts: Vec<_> = path.prefix_match(&root.prefix)?.take(4).collect();
-    let [date, hour, name] = parts.as_slice() else { return None };
-    let hour = Hour::from_path(&format!("{}/{}", date.as_ref(), hour.as_ref()))?;
-    Some((hour, name.as_ref().to_string()))
+/// The directories right in the place that may hold some of the hours; what lies beside them and is hidden by nothing
+/// is added to `unread`.
+async fn days(
+    root: &Location,
+    hours: &impl RangeBounds<Hour>,
+    unread: &mut Vec<(Option<Hour>, Path)>,
+) -> Result<Vec<Path>> {
+    let listed = root.store.list_with_delimiter(Some(&root.prefix)).await;
+    let listed = listed.map_err(|e| failed(format!("list {root}"), e))?;
+    let shown = |path: &Path| !path.filename().is_none_or(is_hidden);
+    let beside = listed.objects.into_iter().map(|object| object.location).filter(shown);
+    unread.extend(beside.filter(|path| *path != root.prefix).map(|path| (None, path)));
+    let in_range = |path: &Path| match path.filename().and_then(hours_of_day) {
+        Some((first, end)) => overlap(hours, first, end),
+        None => shown(path),
+    };
+    Ok(listed.common_prefixes.into_iter().filter(in_range).collect())
 }
 
-fn date(path: &str) -> &str {
-    path.split_once('/').map_or(path, |(date, _)| date)
+/// All that lies below a directory.
+async fn below(root: &Location, directory: Path) -> Result<Vec<ObjectMeta>> {
+    root.store.list(Some(&directory)).try_collect().await.map_err(|e| failed(format!("list {root}"), e))
 }
 
-fn is_data(name: &str) -> bool {
-    !name.starts_with(['_', '.']) && name.ends_with(".parquet")
+/// Whether some of the hours lie in `first..end`.
+fn overlap(hours: &impl RangeBounds<Hour>, first: Hour, end: Hour) -> bool {
+    let begun = match hours.start_bound() {
+        Bound::Included(from) => *from < end,
+        Bound::Excluded(from) => from.plus(1) < end,
+        Bound::Unbounded => true,
+    };
+    let open = match hours.end_bound() {
+        Bound::Included(to) => *to >= first,
+        Bound::Excluded(to) => *to > first,
+        Bound::Unbounded => true,
+    };
+    begun && open
+}
+
+/// What a file is, by where it lies.
+enum Place {
+    /// Data of an hour.
+    Data(Hour),
+    /// What seals an hour.
+    Seal(Hour),
+    /// Something else in an hour.
+    Unread(Hour),
+    /// In no hour.
+    Other,
+    /// The bookkeeping of some engine.
+    Hidden,
+}
+
+impl Place {
+    fn of(root: &Location, path: &Path) -> Place {
+        let parts = parts(root, path);
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        let Some((hour, levels)) = hour_of(&parts) else {
+            let hidden = parts.iter().any(|part| is_hidden(part));
+            return if hidden { Place::Hidden } else { Place::Other };
+        };
+        match &parts[levels..] {
+            [SUCCESS] => Place::Seal(hour),
+            inside if inside.iter().any(|part| is_hidden(part)) => Place::Hidden,
+            [.., name] if name.ends_with(".parquet") => Place::Data(hour),
+            _ => Place::Unread(hour),
+        }
+    }
+}
+
+/// The directories and the name of a path, from the place on.
+fn parts<'a>(root: &Location, path: &'a Path) -> Vec<PathPart<'a>> {
+    path.prefix_match(&root.prefix).into_iter().flatten().collect()
+}
+
+/// Whether a name is one of bookkeeping.
+fn is_hidden(name: &str) -> bool {
+    name.starts_with(['_', '.']) || name.ends_with(".crc")
 }
 
 fn data_file(object: ObjectMeta) -> DataFile {

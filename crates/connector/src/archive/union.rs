@@ -76,11 +76,11 @@ fn conflict(column: &str, files: &[(String, SchemaRef)], at: usize) -> SourceErr
     let clash = |schema: &Schema| matches!((kind(schema), &this), (Some(a), Some(b)) if widened(&a, b).is_none());
     let other = files[..at].iter().position(|(_, schema)| clash(schema)).unwrap_or(0);
     let describe = |(name, schema): &(String, SchemaRef)| {
-        let columns: Vec<_> = schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
-        format!("{name} ({})", columns.join(", "))
+        let field = schema.field_with_name(column).ok();
+        field.map_or_else(|| format!("missing in {name}"), |field| format!("{} in {name}", field.data_type()))
     };
     let (first, second) = (describe(&files[other]), describe(&files[at]));
-    SourceError::BadData(format!("column {column} has no common type: {first}, but {second}"))
+    SourceError::BadData(format!("column {column} has no common type: it is {first}, {second}"))
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
         let b = schema(&[("rank", DataType::Int64, false)]);
         let c = schema(&[("rank", DataType::Utf8, true), ("id", DataType::Utf8, false)]);
         let error = united(&[a.clone(), b, c]).unwrap_err();
-        let text = "column rank has no common type: f1 (rank Int64), but f2 (rank Utf8, id Utf8)";
+        let text = "column rank has no common type: it is Int64 in f1, Utf8 in f2";
         assert_eq!(error.downcast_ref(), Some(&SourceError::BadData(text.to_string())));
         let twins = schema(&[("id", DataType::Utf8, false), ("id", DataType::Utf8, false)]);
         assert_eq!(united(&[a, twins]).unwrap_err().to_string(), "f1: two columns are called id");

@@ -11,7 +11,7 @@ use datafusion::prelude::{Expr, SessionContext, ident};
 use event_time::TIME;
 
 use crate::archive::location::Location;
-use crate::archive::partitions::{is_partitioned, list};
+use crate::archive::partitions::{is_partitioned, listed};
 use crate::archive::table::scan;
 use crate::fault::SourceError;
 use crate::files::{FileOptions, FileSource, inferred};
@@ -57,7 +57,7 @@ impl Whole {
 }
 
 async fn read_hours(root: &Location, schema: Option<SchemaRef>) -> Result<RecordBatch> {
-    let hours = list(root, ..).await?;
+    let hours = listed(root, ..).await?.whole(root, &..)?;
     let unsealed = hours.iter().find(|(_, files)| !files.sealed).map(|(hour, _)| *hour);
     if let Some(hour) = unsealed.filter(|_| hours.values().any(|files| files.sealed)) {
         bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed yet")));

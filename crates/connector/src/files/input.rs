@@ -1,4 +1,5 @@
-//! The files behind one `--in`: a file, a directory of them in reading order, or standard input.
+//! The files behind one `--in`, in reading order: a file, all below a directory, those that a pattern matches, or standard
+//! input.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -6,6 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use glob::{MatchOptions, Pattern};
+use url::Url;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::decode::text_format::TextFormat;
 use crate::failure::failed;
@@ -38,15 +42,17 @@ pub(crate) enum Input {
     Pipe,
     File(PathBuf),
     Directory(PathBuf),
+    /// A directory, and what the paths of files or directories below it match.
+    Matching(PathBuf, Pattern),
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct InputFile {
-    /// Without its directory.
+    /// Its path from the directory of the input, or the name of the file that is the input.
     pub name: String,
     pub path: PathBuf,
     pub format: FileFormat,
-    /// Whether it is text that gzip has compressed.
+    /// Whether it is text that is compressed.
     pub packed: bool,
     /// Whether it is no input itself, and only holds the rest of one that was rotated away.
     pub rotated: bool,
@@ -63,24 +69,59 @@ pub(crate) struct Stat {
     pub inode: u64,
 }
 
+/// In patterns `*` and `?` stand for no `/` and for no `.` that a name begins with; `**` stands for directories.
+const MATCHING: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
 impl Input {
+    /// The input of a path, or of a pattern where nothing has it as its name. A path may begin with `file://`.
+    ///
+    /// # Errors
+    /// [`SourceError`]: nothing is there, or a pattern is none.
     pub(crate) fn new(path: &str) -> Result<Self> {
-        let metadata = fs::metadata(path).map_err(|e| failed(format!("read {path}"), e))?;
+        let of_uri = path.starts_with("file://").then(|| Url::parse(path).ok()?.to_file_path().ok()).flatten();
+        let path = of_uri.as_deref().and_then(Path::to_str).unwrap_or(path);
+        let metadata = match fs::metadata(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound && path.contains(SIGNS) => return Self::matching(path),
+            metadata => metadata.map_err(|e| failed(format!("read {path}"), e))?,
+        };
         let path = PathBuf::from(path);
         Ok(if metadata.is_dir() { Self::Directory(path) } else { Self::File(path) })
     }
 
-    /// The files that are there now, in reading order. Names that start with `_` or `.` are no data, nor are directories.
+    fn matching(path: &str) -> Result<Self> {
+        let is_plain = |part: &&str| !part.contains(SIGNS);
+        let parts: Vec<&str> = path.split('/').collect();
+        let plain = parts.iter().take_while(|part| is_plain(part)).count();
+        let (directory, rest) = (parts[..plain].join("/"), parts[plain..].join("/"));
+        let directory = match (plain, directory.as_str()) {
+            (0, _) => ".",
+            (_, "") => "/",
+            (_, directory) => directory,
+        };
+        let pattern = Pattern::new(&rest).map_err(|e| SourceError::Usage(format!("{path} is no pattern: {e}")))?;
+        Ok(Self::Matching(PathBuf::from(directory), pattern))
+    }
+
+    /// The files that are there now, in reading order. Names that start with `_` or `.` are no data, and what is below a
+    /// directory of such a name is none.
     pub(crate) fn files(&self, format: Option<FileFormat>) -> Result<Vec<InputFile>> {
         let mut files = match self {
             Self::Pipe => return Ok(vec![]),
             Self::File(path) => file_and_rotated(path, format)?,
-            Self::Directory(path) => directory(path, format)?,
+            Self::Directory(path) => below(path, format, |_| true)?,
+            Self::Matching(path, pattern) => below(path, format, |name| {
+                let is_match = |path: &Path| pattern.matches_path_with(path, MATCHING);
+                name.ancestors().any(|path| !path.as_os_str().is_empty() && is_match(path))
+            })?,
         };
         files.sort_by(|a, b| names::compare(&a.name, &b.name));
         Ok(files)
     }
 }
+
+/// What tells a pattern from a path.
+const SIGNS: [char; 3] = ['*', '?', '['];
 
 /// How often files are listed again where one of them went, or got another name, while they were listed: it is under
 /// neither name then.
@@ -103,21 +144,41 @@ fn has_gone(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
-fn directory(directory: &Path, format: Option<FileFormat>) -> Result<Vec<InputFile>> {
-    let said = |e| failed(format!("list {}", directory.display()), e);
+/// The files at any depth below a directory that are wanted by their path from there.
+fn below(root: &Path, format: Option<FileFormat>, wanted: impl Fn(&Path) -> bool) -> Result<Vec<InputFile>> {
+    let is_hidden = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with(['_', '.']);
     listed(|| {
         let (mut files, mut moved) = (Vec::new(), false);
-        for entry in fs::read_dir(directory).map_err(said)? {
-            let path = entry.map_err(said)?.path();
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['_', '.'])) {
+        let entries = WalkDir::new(root).min_depth(1).follow_links(true).into_iter();
+        for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry)) {
+            let entry = match entry {
+                Err(e) if e.depth() > 0 && e.path().is_some_and(has_gone) => {
+                    moved = true;
+                    continue;
+                }
+                entry => entry.map_err(|e| unlisted(root, e))?,
+            };
+            let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
+            if entry.file_type().is_dir() || !wanted(path) {
                 continue;
             }
-            let file = InputFile::new(&path, format)?;
-            moved |= file.is_none() && has_gone(&path);
+            let file = InputFile::new(entry.path(), path.to_string_lossy().into_owned(), format)?;
+            moved |= file.is_none() && has_gone(entry.path());
             files.extend(file);
         }
         Ok((files, moved))
     })
+}
+
+fn unlisted(root: &Path, error: walkdir::Error) -> anyhow::Error {
+    let what = format!("list {}", error.path().unwrap_or(root).display());
+    match error.loop_ancestor().map(|above| above.display().to_string()) {
+        Some(above) => {
+            SourceError::BadData(format!("{what}: the link leads back to {above}: hide it with a `_` before its name"))
+                .into()
+        }
+        None => failed(what, std::io::Error::from(error)),
+    }
 }
 
 /// The file, and beside it those that rotation has given another name. In the midst of a rotation it is not there itself.
@@ -125,13 +186,15 @@ fn file_and_rotated(path: &Path, format: Option<FileFormat>) -> Result<Vec<Input
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default();
     listed(|| {
-        let (mut files, mut moved) = (InputFile::new(path, format)?.into_iter().collect::<Vec<_>>(), false);
+        let named = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let (mut files, mut moved) =
+            (InputFile::new(path, named(path), format)?.into_iter().collect::<Vec<_>>(), false);
         // What cannot be listed holds no rotated files that could be read.
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let other = entry.file_name();
             if other != name && other.to_str().is_some_and(|other| Some(names::plain(other)) == name.to_str()) {
                 let other = parent.join(other);
-                let rotated = InputFile::new(&other, format).ok().flatten();
+                let rotated = InputFile::new(&other, named(&other), format).ok().flatten();
                 moved |= rotated.is_none() && has_gone(&other);
                 files.extend(rotated.map(|file| InputFile { rotated: true, ..file }));
             }
@@ -147,7 +210,10 @@ pub(crate) fn is_packed_away(name: &str, files: &[InputFile]) -> bool {
 
 impl InputFile {
     /// `None` where the file is gone meanwhile, or is a directory.
-    fn new(path: &Path, format: Option<FileFormat>) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// [`SourceError::BadData`]: its format is not known.
+    fn new(path: &Path, name: String, format: Option<FileFormat>) -> Result<Option<Self>> {
         let metadata = match fs::metadata(path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|e| failed(format!("read {}", path.display()), e))?,
@@ -155,7 +221,10 @@ impl InputFile {
         if metadata.is_dir() {
             return Ok(None);
         }
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        if !metadata.is_file() {
+            let what = "is no file: give rows that a pipe or a device holds as standard input, --in -";
+            bail!(SourceError::BadData(format!("{}: {what}", path.display())));
+        }
         let packed = names::is_packed(&name);
         let format = format.or_else(|| FileFormat::of(&name));
         let Some(format) = format.filter(|format| !packed || *format != FileFormat::Parquet) else {
@@ -170,6 +239,11 @@ impl InputFile {
 }
 
 impl InputFile {
+    /// The path of a file in the same directory, by its name in the input.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.path.with_file_name(Path::new(name).file_name().unwrap_or_default())
+    }
+
     pub(crate) fn is_text(&self) -> bool {
         matches!(self.format, FileFormat::Text(_))
     }

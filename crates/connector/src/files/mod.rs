@@ -201,7 +201,7 @@ pub fn inferred(input: &str, format: Option<FileFormat>, time: &str) -> Result<S
     };
     let FileFormat::Text(format) = file.format else { return parquet_file::infer(file, time) };
     let said = |e| failed(format!("read {}", file.path.display()), e);
-    let mut rows = Rows::new(unpacked(File::open(&file.path).map_err(said)?, file.packed), format, 0);
+    let mut rows = Rows::new(unpacked(File::open(&file.path).map_err(said)?, file.packed).map_err(said)?, format, 0);
     let mut sample = Vec::new();
     while sample.len() < SAMPLE {
         let Some(row) = rows.next(true).map_err(said)? else { break };

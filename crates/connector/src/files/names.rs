@@ -2,15 +2,20 @@
 
 use std::cmp::Ordering;
 
-/// What `.gz` stands for at the end of a name.
-pub(crate) const PACKED: &str = ".gz";
+/// What names of compressed files end in: by gzip, by Zstandard.
+const PACKED: [&str; 2] = [".gz", ".zst"];
 
 /// Endings of names that rotation puts its own behind.
 const ENDINGS: [&str; 6] = ["jsonl", "ndjson", "json", "csv", "parquet", "log"];
 
-/// Whether the name says that the file is compressed by gzip.
+/// Whether the name says that the file is compressed.
 pub(crate) fn is_packed(name: &str) -> bool {
-    name.ends_with(PACKED)
+    PACKED.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The name without what compression put behind it.
+pub(crate) fn unpacked(name: &str) -> &str {
+    PACKED.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
 /// The name without what compression and rotation put behind it: `app.jsonl` for `app.jsonl.3`, `app.jsonl-20261120` and
@@ -33,7 +38,7 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
 
 /// The plain name, and a number that grows with time: `.3` is older than `.2`, and `-20261120` older than `-20261121`.
 fn rotated(name: &str) -> (&str, i64) {
-    let name = name.strip_suffix(PACKED).unwrap_or(name);
+    let name = unpacked(name);
     let Some((head, tail)) = name.rsplit_once(['.', '-']) else { return (name, i64::MAX) };
     let is_log = ENDINGS.iter().any(|ending| head.strip_suffix(ending).is_some_and(|stem| stem.ends_with('.')));
     match tail.parse::<i64>() {
@@ -109,6 +114,8 @@ mod tests {
             ("app.log.12.gz", "app.log"),
             ("app.csv-20261120", "app.csv"),
             ("app.csv.gz", "app.csv"),
+            ("app.csv.1.zst", "app.csv"),
+            ("2026/app.jsonl.1", "2026/app.jsonl"),
             ("part.0001", "part.0001"),
             ("b-20261120.jsonl", "b-20261120.jsonl"),
             ("jsonl.1", "jsonl.1"),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead as _, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, bail};
 use flate2::read::MultiGzDecoder;
@@ -45,7 +45,7 @@ impl TextFile {
         let said = |e| failed(format!("read {}", file.path.display()), e);
         let mut header = format == TextFormat::Csv;
         if header && at.position > 0 {
-            let mut rows = Rows::new(unpacked(input.try_clone().map_err(said)?, file.packed), format, 0);
+            let mut rows = Rows::new(unpacked(input.try_clone().map_err(said)?, file.packed).map_err(said)?, format, 0);
             if let Some(row) = rows.next(true).map_err(said)? {
                 decoder.header(row.bytes).with_context(|| file.name.clone())?;
             }
@@ -53,7 +53,7 @@ impl TextFile {
         }
         let start = if file.packed { 0 } else { at.position };
         (&input).seek(SeekFrom::Start(start)).map_err(said)?;
-        let mut input = unpacked(input, file.packed);
+        let mut input = unpacked(input, file.packed).map_err(said)?;
         io::copy(&mut input.by_ref().take(at.position - start), &mut io::sink()).map_err(said)?;
         Ok(Self {
             topic: at.topic.clone(),
@@ -161,7 +161,18 @@ impl TextFile {
     }
 }
 
-/// The bytes of a file as they were before gzip.
-pub(crate) fn unpacked(file: File, packed: bool) -> Box<dyn Read + Send> {
-    if packed { Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(1 << 16, file))) } else { Box::new(file) }
+/// How files that Zstandard has compressed begin, skippable frames aside.
+const ZSTANDARD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// The bytes of a file as they were before it was compressed; by what, its first bytes say.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn unpacked(file: File, packed: bool) -> io::Result<Box<dyn Read + Send>> {
+    if !packed {
+        return Ok(Box::new(file));
+    }
+    let mut bytes = io::BufReader::with_capacity(1 << 16, file);
+    let zstandard = bytes.fill_buf()?.starts_with(&ZSTANDARD);
+    Ok(if zstandard { Box::new(zstd::Decoder::with_buffer(bytes)?) } else { Box::new(MultiGzDecoder::new(bytes)) })
 }

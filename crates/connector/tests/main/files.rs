@@ -161,6 +161,80 @@ async fn parquet_is_cast_without_loss_and_its_bad_rows_are_kept() {
     assert!(chunk.rows.column(6).is_valid(0), "arrived when the file changed");
 }
 
+/// A path, a directory, a pattern, a URI: which files each of them means, in reading order.
+#[tokio::test]
+async fn an_input_is_all_data_below_its_path_or_what_its_pattern_matches() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    let line = |id: &str| format!("{{\"id\":\"{id}\",\"ts\":0}}\n");
+    for name in [
+        "a.jsonl",
+        "b/10.jsonl",
+        "b/2.jsonl",
+        "b/dt=2026-11-20/hr=05/x.json",
+        "c d/x.jsonl",
+        "_b/x.jsonl",
+        "b/.y/x.jsonl",
+    ] {
+        fs::create_dir_all(path.join(name).parent().unwrap()).unwrap();
+        fs::write(path.join(name), line(name)).unwrap();
+    }
+    fs::write(path.join("z.jsonl.zst"), zstd::encode_all(line("z").as_bytes(), 1).unwrap()).unwrap();
+    let two_frames =
+        [zstd::encode_all(line("f1").as_bytes(), 1).unwrap(), zstd::encode_all(line("f2").as_bytes(), 1).unwrap()];
+    fs::create_dir(path.join("frames")).unwrap();
+    fs::write(path.join("frames/x.jsonl.zst"), two_frames.concat()).unwrap();
+    std::os::unix::fs::symlink(path.join("b/2.jsonl"), path.join("_link.jsonl")).unwrap();
+    std::os::unix::fs::symlink(path.join("b"), path.join("_b/dir")).unwrap();
+    let uri = url::Url::from_file_path(path.join("c d")).unwrap().to_string();
+    let at = |name: &str| path.join(name).to_str().unwrap().to_owned();
+    let in_b = ["b/2.jsonl", "b/10.jsonl", "b/dt=2026-11-20/hr=05/x.json"];
+    let all: Vec<&str> = [&["a.jsonl"][..], &in_b, &["c d/x.jsonl", "f1", "f2", "z"]].concat();
+    for (input, ids) in [
+        (at(""), all.as_slice()),
+        (at("a.jsonl"), &["a.jsonl"]),
+        (at("b"), &in_b),
+        (at("_b/dir"), &in_b),
+        (at("_link.jsonl"), &["b/2.jsonl"]),
+        (at("*.jsonl"), &["a.jsonl"]),
+        (at("b/[0-9]*.jsonl"), &in_b[..2]),
+        (at("b/dt=*/hr=0?/*.json"), &in_b[2..]),
+        (at("?/dt=*"), &in_b[2..]),
+        (at("**/x.json*"), &["b/dt=2026-11-20/hr=05/x.json", "c d/x.jsonl", "f1", "f2"]),
+        (at("z*"), &["z"]),
+        (uri, &["c d/x.jsonl"]),
+    ] {
+        let mut source = FileSource::open(&input, options(false)).unwrap();
+        let rows = rest(&mut source).await;
+        assert_eq!(rows.iter().map(|row| row.2.as_str()).collect::<Vec<_>>(), ids, "{input}");
+    }
+    for (input, said) in [("nothing*", "holds no file"), ("b/[", "is no pattern")] {
+        let error = FileSource::open(&at(input), options(false)).err().unwrap().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+/// What is in an input's place and cannot be read ends the run; nothing of it is passed over.
+#[tokio::test]
+async fn a_directory_with_what_is_no_data_is_refused() {
+    for make in [
+        (|path: &Path| fs::write(path.join("more/notes.txt"), "x").unwrap()) as fn(&Path),
+        |path| {
+            assert!(std::process::Command::new("mkfifo").arg(path.join("more/pipe.jsonl")).status().unwrap().success())
+        },
+        |path| std::os::unix::fs::symlink(path, path.join("more/back")).unwrap(),
+        |path| std::os::unix::fs::symlink("nowhere.jsonl", path.join("more/x.jsonl")).unwrap(),
+    ] {
+        let directory = TempDir::new().unwrap();
+        fs::create_dir(directory.path().join("more")).unwrap();
+        fs::write(directory.path().join("a.jsonl"), "{\"id\":\"a\",\"ts\":0}\n").unwrap();
+        make(directory.path());
+        let error = open(directory.path(), false).err().unwrap();
+        let named = matches!(error.downcast_ref(), Some(SourceError::BadData(text) | SourceError::Missing(text)) if text.contains("/more/"));
+        assert!(named, "{error:#}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_named_with_its_kind() {
     let directory = TempDir::new().unwrap();

@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
-use connector::{DataFile, Hour, Location, SealedFile, SourceError, Success, is_partitioned, list, read, scan};
+use connector::{DataFile, Hour, Location, SealedFile, SourceError, Success, is_partitioned, list, listed, read, scan};
 use datafusion::common::stats::Precision;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -101,12 +101,12 @@ async fn lay_out(root: &Location) {
         ("dt=2026-11-20/hr=06/.part-0.parquet.crc", "hidden".to_string()),
         ("dt=2026-11-20/hr=06/.hidden.parquet", "hidden".to_string()),
         ("dt=2026-11-20/hr=06/README.md", "no data".to_string()),
-        ("dt=2026-11-20/hr=06/sub/part-0.parquet", "too deep".to_string()),
-        ("dt=2026-11-20/hr=06/_temporary/0/part-0.parquet", "too deep".to_string()),
+        ("dt=2026-11-20/hr=06/sub/part-0.parquet", "deeper".to_string()),
+        ("dt=2026-11-20/hr=06/_temporary/0/part-0.parquet", "hidden".to_string()),
         ("dt=1969-12-31/hr=23/_SUCCESS", String::new()),
         ("dt=1970-01-01/hr=00/_SUCCESS", newer.to_string()),
         ("dt=1970-01-01/hr=00/x.parquet", "x".to_string()),
-        ("dt=2026-11-20/hr=7/part-0.parquet", "bad name".to_string()),
+        ("dt=2026-11-20/hr=7/part-0.parquet", "no zero".to_string()),
         ("dt=2026-11-20/hr=24/part-0.parquet", "bad name".to_string()),
         ("dt=2026-11-31/hr=05/part-0.parquet", "bad name".to_string()),
         ("dt=2026-11-20/part-0.parquet", "too high".to_string()),
@@ -137,7 +137,7 @@ async fn layout_is_read(root: &Location) {
             (hour.to_string(), names, found.sealed, found.success.clone())
         })
         .collect();
-    let open = vec![("open-1-a=é.parquet", 2), ("open-2-b.parquet", 1)];
+    let open = vec![("open-1-a=é.parquet", 2), ("open-2-b.parquet", 1), ("sub/part-0.parquet", 6)];
     assert_eq!(
         found,
         [
@@ -145,12 +145,13 @@ async fn layout_is_read(root: &Location) {
             ("1970-01-01T00".to_string(), vec![("x.parquet", 1)], true, None),
             ("2026-11-20T05".to_string(), vec![("part-0.parquet", 3)], true, Some(sealed())),
             ("2026-11-20T06".to_string(), open, false, None),
+            ("2026-11-20T07".to_string(), vec![("part-0.parquet", 7)], false, None),
         ]
     );
 
     let some = list(root, hour("1970-01-01T00")..hour("2026-11-20T06")).await.unwrap();
     assert_eq!(some.keys().map(Hour::to_string).collect::<Vec<_>>(), ["1970-01-01T00", "2026-11-20T05"]);
-    assert!(list(root, hour("2026-11-20T07")..).await.unwrap().is_empty());
+    assert!(list(root, hour("2026-11-20T08")..).await.unwrap().is_empty());
 
     put(root, "dt=2026-11-20/hr=05/part-0.parquet", "abd").await;
     let again = list(root, ..).await.unwrap();
@@ -174,14 +175,52 @@ async fn layout_on_s3() {
 
 #[tokio::test]
 async fn a_place_of_files_is_not_partitioned() {
-    let (directory, root) = local();
+    let (_directory, root) = local();
     put(&root, "events.parquet", "x").await;
     put(&root, "dt=2026-11-20/events.parquet", "x").await;
     put(&root, "dt=today/hr=05/events.parquet", "x").await;
-    put(&root, "dt=2026-11-20/hr=5/events.parquet", "x").await;
+    put(&root, "2026/11/20/05/events.parquet", "x").await;
+    put(&root, "dt=2026-11-20/hr=05/events.jsonl", "x").await;
     assert!(!is_partitioned(&root).await.unwrap());
-    std::fs::create_dir_all(directory.path().join("events/dt=2026-11-21/hr=00")).unwrap();
+    put(&root, "date=2026-11-20/hour=5/US/events.parquet", "x").await;
     assert!(is_partitioned(&root).await.unwrap());
+
+    let (directory, root) = local();
+    std::fs::create_dir_all(directory.path().join("events/dt=2026-11-21/hr=00")).unwrap();
+    assert!(is_partitioned(&root).await.unwrap(), "hours that are empty");
+}
+
+/// Hours as engines name them, further levels below them, and files that are no data of theirs.
+#[tokio::test]
+async fn what_is_in_a_place_is_in_an_hour_or_named() {
+    for (path, found) in [
+        ("dt=2026-11-20/hr=8/x.parquet", Some("2026-11-20T08")),
+        ("dt=20261120/hr=08/x.parquet", Some("2026-11-20T08")),
+        ("date=2026-11-20/hour=8/US/x.parquet", Some("2026-11-20T08")),
+        ("year=2026/month=1/day=2/hour=3/a/b/x.parquet", Some("2026-01-02T03")),
+        ("dt=2026-11-20/hr=24/x.parquet", None),
+        ("dt=2026-11-20/x.parquet", None),
+        ("dt=2026-11-20/hr=08/x.json", None),
+        ("other/x.parquet", None),
+        ("x.parquet", None),
+    ] {
+        let (_directory, root) = local();
+        for hidden in ["_delta_log/0.json", "dt=2026-11-20/hr=08/_x/x.parquet", "dt=2026-11-20/hr=08/.x.parquet.crc"] {
+            put(&root, hidden, "x").await;
+        }
+        put(&root, path, "x").await;
+        let all = listed(&root, ..).await.unwrap();
+        let hours: Vec<String> = all.hours.keys().map(Hour::to_string).collect();
+        assert_eq!(hours, found.into_iter().collect::<Vec<_>>(), "{path}");
+        assert_eq!(all.hours.values().map(|hour| hour.files.len()).sum::<usize>(), hours.len());
+        match all.whole(&root, &..) {
+            Ok(_) => assert!(found.is_some(), "{path}"),
+            Err(e) => assert!(found.is_none() && e.to_string().contains(&format!("{path} is not read")), "{e}"),
+        }
+        // A run about other hours is not ended by what is in none of them.
+        let elsewhere = listed(&root, ..).await.unwrap().whole(&root, &(hour("2027-01-01T00")..));
+        assert_eq!(elsewhere.is_err(), found.is_none() && !path.contains("hr=08"), "{path}");
+    }
 }
 
 /// Three files of one table, as three versions of a writer, or three writers, leave them.
@@ -310,10 +349,7 @@ async fn files_that_cannot_be_read_say_which_and_why() {
 
     let clash = error(&[good, other]).await;
     assert!(matches!(source_error(&clash), SourceError::BadData(_)));
-    assert!(
-        clash.to_string().contains("a.parquet (id Int64), but") && clash.to_string().contains("(id Utf8)"),
-        "{clash}"
-    );
+    assert!(clash.to_string().contains("column id has no common type: it is Int64 in "), "{clash}");
     let bad = error(&[torn]).await;
     assert!(matches!(source_error(&bad), SourceError::BadData(what) if what.contains("c.parquet")), "{bad:#}");
     assert!(matches!(source_error(&error(&[gone]).await), SourceError::Missing(_)));

@@ -133,7 +133,7 @@ struct Stretch {
 }
 
 /// Goes from stretch to stretch for as long as `visit` wants more. A file that is gone meanwhile has none, and one that
-/// gzip has not written to the end yet only those that are there.
+/// is not compressed to the end yet only those that are there.
 fn stretches(file: &InputFile, mut visit: impl FnMut(&Stretch) -> bool) -> Result<()> {
     let FileFormat::Text(format) = file.format else { return Ok(()) };
     let said = |e| failed(format!("read {}", file.path.display()), e);
@@ -141,7 +141,7 @@ fn stretches(file: &InputFile, mut visit: impl FnMut(&Stretch) -> bool) -> Resul
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         open => open.map_err(said)?,
     };
-    let mut rows = Rows::new(unpacked(open, file.packed), format, 0);
+    let mut rows = Rows::new(unpacked(open, file.packed).map_err(said)?, format, 0);
     let mut stretch = Stretch { from: 0, to: 0, sum: RowSum::default(), heads: [0; 2], rows: 0 };
     loop {
         let next = match rows.next(true) {

@@ -38,7 +38,7 @@ pub(crate) fn kinship(file: &InputFile, known: &Known) -> Result<Kinship> {
         return Ok(Kinship::None);
     }
     let said = |e| failed(format!("read {}", file.path.display()), e);
-    let unpacked = file.name.strip_suffix(names::PACKED).unwrap_or(&file.name);
+    let unpacked = names::unpacked(&file.name);
     let (heads, rows) = heads(file)?;
     for (name, mark) in known.of_plain_name(plain).filter(|(name, _)| *name != file.name) {
         let may_be = match rows {
@@ -50,7 +50,7 @@ pub(crate) fn kinship(file: &InputFile, known: &Known) -> Result<Kinship> {
         if !may_be {
             continue;
         }
-        let original = file.path.with_file_name(name);
+        let original = file.beside(name);
         if !is_as_read(&original, mark) {
             return Ok(Kinship::Unclear);
         }
@@ -59,7 +59,7 @@ pub(crate) fn kinship(file: &InputFile, known: &Known) -> Result<Kinship> {
         }
     }
     for name in [unpacked, plain].into_iter().filter(|name| *name != file.name) {
-        let original = file.path.with_file_name(name);
+        let original = file.beside(name);
         let is_read = known.mark(name).is_some_and(|mark| mark.row > 0);
         if !is_read && begins_with(&original, &file.path).map_err(said)? {
             return Ok(Kinship::Later);
@@ -77,7 +77,7 @@ fn is_as_read(path: &Path, mark: &FileMark) -> bool {
 fn begins_with(whole: &Path, part: &Path) -> io::Result<bool> {
     let packed = |path: &Path| path.to_str().is_some_and(names::is_packed);
     let (Ok(open_whole), Ok(open_part)) = (File::open(whole), File::open(part)) else { return Ok(false) };
-    let (mut whole, mut part) = (unpacked(open_whole, packed(whole)), unpacked(open_part, packed(part)));
+    let (mut whole, mut part) = (unpacked(open_whole, packed(whole))?, unpacked(open_part, packed(part))?);
     let (mut expected, mut found) = (Vec::new(), Vec::new());
     loop {
         expected.clear();

@@ -1,0 +1,89 @@
+//! Which hour does a directory hold? As rescan and other engines name directories of hours.
+
+use event_time::Hour;
+
+/// The first parts of a path, as far as they name an hour, and how many they are: `dt=2026-11-20/hr=05`,
+/// `date=20261120/hour=5`, `year=2026/month=11/day=20/hour=5`, each number padded or not.
+pub(crate) fn hour_of(parts: &[&str]) -> Option<(Hour, usize)> {
+    let value = |at: usize, names: &[&str]| {
+        let (name, value) = parts.get(at)?.split_once('=')?;
+        names.contains(&name).then_some(value)
+    };
+    if let Some(date) = value(0, &["dt", "date"]) {
+        return Some((hour(&day(date)?, value(1, &["hr", "hour"])?)?, 2));
+    }
+    let day = [value(0, &["year"])?, value(1, &["month"])?, value(2, &["day"])?];
+    Some((hour(&day, value(3, &["hour", "hr"])?)?, 4))
+}
+
+/// The hours of the day that a directory of a day holds, the first and the one after the last; none where its name is
+/// none of a day.
+pub(crate) fn hours_of_day(part: &str) -> Option<(Hour, Hour)> {
+    let (first, _) = hour_of(&[part, "hr=00"])?;
+    Some((first, first.plus(24)))
+}
+
+/// Year, month and day of `2026-11-20` or `20261120`.
+fn day(date: &str) -> Option<[&str; 3]> {
+    let mut parts = date.split('-');
+    match (parts.next()?, parts.next(), parts.next(), parts.next()) {
+        (year, Some(month), Some(day), None) if year.len() == 4 && month.len() == 2 && day.len() == 2 => {
+            Some([year, month, day])
+        }
+        (date, None, None, None) if date.len() == 8 && date.is_ascii() => Some([&date[..4], &date[4..6], &date[6..]]),
+        _ => None,
+    }
+}
+
+fn hour(day: &[&str; 3], hour: &str) -> Option<Hour> {
+    let is_number = |text: &&str| (1..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let [year, month, day] = day;
+    let numbers = [year, month, day, &hour];
+    numbers
+        .iter()
+        .all(|text| is_number(text))
+        .then(|| format!("{year:0>4}-{month:0>2}-{day:0>2}T{hour:0>2}").parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_of_hours_as_engines_name_them() {
+        for (path, said, levels) in [
+            ("dt=2026-11-20/hr=05/x", "2026-11-20T05", 2),
+            ("dt=2026-11-20/hr=5/x", "2026-11-20T05", 2),
+            ("dt=20261120/hr=23/x", "2026-11-20T23", 2),
+            ("date=2026-11-20/hour=0/country=US/x", "2026-11-20T00", 2),
+            ("year=2026/month=1/day=2/hour=3/x", "2026-01-02T03", 4),
+            ("year=2026/month=11/day=20/hour=05", "2026-11-20T05", 4),
+        ] {
+            let parts: Vec<&str> = path.split('/').collect();
+            assert_eq!(hour_of(&parts), Some((said.parse().unwrap(), levels)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_hour() {
+        for path in [
+            "dt=2026-11-20/hr=24",
+            "dt=2026-11-20/hr=+5",
+            "dt=2026-11-20/hr=",
+            "dt=2026-11-20/hr=005",
+            "dt=2026-11-20",
+            "dt=2026-1-2/hr=05",
+            "dt=2026-02-30/hr=05",
+            "dt=today/hr=05",
+            "dt=é0261120/hr=05",
+            "year=2026/month=13/day=1/hour=0",
+            "year=2026/month=11/hour=0",
+            "hr=05/dt=2026-11-20",
+            "2026/11/20/05",
+            "x",
+        ] {
+            let parts: Vec<&str> = path.split('/').collect();
+            assert_eq!(hour_of(&parts), None, "{path}");
+        }
+    }
+}
