@@ -4,7 +4,6 @@
 mod print;
 
 mod allocator;
-mod commands;
 mod culprit;
 mod exit;
 mod launch;
@@ -13,6 +12,21 @@ mod scripts;
 mod settings;
 mod show;
 mod words;
+
+/// Which commands are there? A file each: its words, and what they mean.
+mod commands {
+    pub mod aggregate;
+    pub mod attribute;
+    pub mod generate;
+    pub mod ingest;
+    pub mod inspect;
+    pub mod join;
+    pub mod merge;
+    pub mod reconcile;
+    pub mod run;
+    pub mod sql;
+    pub mod stratify;
+}
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

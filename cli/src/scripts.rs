@@ -5,15 +5,8 @@ use scan::Script;
 
 use crate::exit::Usage;
 
-const SCRIPTS: [(&str, &str); 7] = [
-    ("ingest", include_str!("../../sql/ingest.sql")),
-    ("join", include_str!("../../sql/join.sql")),
-    ("aggregate", include_str!("../../sql/aggregate.sql")),
-    ("attribute", include_str!("../../sql/attribute.sql")),
-    ("tuples", include_str!("../../sql/tuples.sql")),
-    ("merge", include_str!("../../sql/merge.sql")),
-    ("stratify", include_str!("../../sql/stratify.sql")),
-];
+/// Each by its name; the build lists `sql/`.
+const SCRIPTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/scripts.rs"));
 
 /// The script of a command.
 pub fn script(command: &str) -> Result<Script> {

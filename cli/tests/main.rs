@@ -4,8 +4,6 @@
 mod main {
     mod begun;
     mod bounded;
-    #[path = "../../../crates/connector/tests/main/broker.rs"]
-    mod broker;
     mod buckets;
     mod commands;
     mod complete;
@@ -42,8 +40,6 @@ mod main {
     mod pool;
     mod readme;
     mod resume;
-    #[path = "../../../crates/connector/tests/main/s3.rs"]
-    mod s3;
     mod side;
     mod side_by_side;
     mod stratify;

@@ -13,7 +13,7 @@ use crate::scripts::script;
   rescan sql join
   rescan sql aggregate > mine.sql")]
 pub struct Sql {
-    /// ingest, join, aggregate, attribute, tuples (attribute --tuples), merge (of rows as they are) or stratify
+    /// A command that is a script, tuples (attribute --tuples) or merge (of rows as they are)
     command: String,
 }
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::s3;
 use super::workdir::Workdir;
+use testkit::s3;
 
 /// The flags that find the server.
 fn flags(port: u16) -> String {

@@ -116,9 +116,9 @@ fn reports_are_json() {
 #[test]
 fn the_scripts_are_those_in_the_tree() {
     let dir = Workdir::new();
-    assert_eq!(dir.ok("sql ingest").out, include_str!("../../../sql/ingest.sql"));
-    assert_eq!(dir.ok("sql join").out, include_str!("../../../sql/join.sql"));
-    assert_eq!(dir.ok("sql aggregate").out, include_str!("../../../sql/aggregate.sql"));
+    for (name, sql) in testkit::scripts::scripts() {
+        assert_eq!(dir.ok(&format!("sql {name}")).out, sql, "{name}");
+    }
 }
 
 #[test]

@@ -62,9 +62,11 @@ fn words(command: &str) -> BTreeSet<String> {
 #[test]
 fn every_flag_that_changes_rows_is_tried() {
     let dir = Workdir::new();
-    let commands = ["ingest", "join", "aggregate", "attribute", "stratify"];
+    let commands = fs::read_dir("../testdata").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let commands: Vec<String> = commands.collect();
+    assert!(!commands.is_empty());
     let all: BTreeSet<String> = commands.iter().flat_map(|command| words(command)).collect();
-    for command in commands {
+    for command in &commands {
         let help = dir.ok(&format!("{command} --help")).out;
         let flag = |line: &str| {
             // What goes on on a further line stands further in.

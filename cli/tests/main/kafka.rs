@@ -2,8 +2,8 @@
 
 use connector::{KafkaMessage, KafkaSettings, KafkaTopic, KafkaTopicWriter};
 
-use super::broker;
 use super::workdir::{Workdir, parquet, walk};
+use testkit::broker;
 
 /// The lines of a file as messages of a new topic with three partitions; its URI.
 fn produce(dir: &Workdir, file: &str) -> Option<String> {

@@ -2,7 +2,6 @@
 
 #[cfg(test)]
 mod main {
-    mod broker;
     mod files;
     mod follow_histories;
     mod followed;
@@ -11,5 +10,4 @@ mod main {
     mod partitions;
     mod replay;
     mod rotation;
-    mod s3;
 }

@@ -18,7 +18,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
 use rdkafka::{Offset as Upto, TopicPartitionList};
 
-use super::broker::new_topic;
+use testkit::broker::new_topic;
 
 /// Between two looks at what the broker's own threads and ours do.
 pub const POLLING: Duration = Duration::from_millis(2);

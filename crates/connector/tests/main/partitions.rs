@@ -23,7 +23,7 @@ use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
-use super::s3;
+use testkit::s3;
 
 fn local() -> (TempDir, Location) {
     let directory = tempfile::tempdir().unwrap();

@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
-use arrow::array::{
-    ArrayRef, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, new_null_array,
-};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use connector::{Chunk, Offset, Poll, Source, TIME, position_fields};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use runner::{AsideLimits, Feed, Idle, Job, Most, TimePolicy};
 use scan::{Binding, Limits, Literal, Scan, Script};
+use testkit::events::one_of_few;
 
 pub const MINUTE: i64 = 60_000_000;
 pub const DELAY: i64 = 30 * MINUTE;
@@ -35,8 +34,22 @@ pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(own.chain(position_fields()).collect::<Vec<_>>()))
 }
 
+/// The same columns, and before the positions those that a script says its inputs have.
+pub async fn schema_of(name: &str, sql: &str) -> SchemaRef {
+    let scan = Scan::new(&Script::parse(name, sql).unwrap(), &Binding::default()).await.unwrap();
+    let (usual, positions) = (schema(), position_fields());
+    let mut fields: Vec<FieldRef> = usual.fields()[..usual.fields().len() - positions.len()].to_vec();
+    for field in scan.inputs().iter().flat_map(|input| input.schema.fields()) {
+        if !field.name().starts_with('_') && fields.iter().all(|known| known.name() != field.name()) {
+            fields.push(field.clone());
+        }
+    }
+    Arc::new(Schema::new(fields.into_iter().chain(positions.into_iter().map(Arc::new)).collect::<Vec<_>>()))
+}
+
 /// Tapes as a source that gives few rows at a time, and now and then none.
 pub struct Player {
+    pub schema: SchemaRef,
     pub tapes: [Vec<Event>; 2],
     /// Where each begins and ends.
     pub from: [usize; 2],
@@ -55,7 +68,8 @@ pub struct Player {
 impl Player {
     pub fn of(tapes: &[Vec<Event>; 2], rng: Option<ChaCha8Rng>) -> Player {
         let (to, names) = ([tapes[0].len(), tapes[1].len()], PARTITIONS.map(str::to_owned).to_vec());
-        Player { tapes: tapes.clone(), from: [0, 0], to, left_out: BTreeSet::new(), at: [0, 0], names, ends: true, rng }
+        let (schema, tapes, left_out) = (schema(), tapes.clone(), BTreeSet::new());
+        Player { schema, tapes, from: [0, 0], to, left_out, at: [0, 0], names, ends: true, rng }
     }
 
     pub fn feed(self, input: &str) -> Feed {
@@ -66,7 +80,7 @@ impl Player {
 #[async_trait]
 impl Source for Player {
     fn schema(&self) -> SchemaRef {
-        schema()
+        self.schema.clone()
     }
 
     fn partitions(&self) -> &[String] {
@@ -92,33 +106,45 @@ impl Source for Player {
         }
         self.at[partition] = end;
         let next = Offset { position: end as u64, row: end as u64, ..Offset::default() };
-        let rows = rows(&tape[at..end], partition, at);
+        let rows = rows(&tape[at..end], partition, at, &self.schema);
         Ok(Poll::Chunk(Chunk { rows, rejected: Vec::new(), read: (end - at) as u64, next }))
     }
 }
 
-fn rows(events: &[Event], partition: usize, first: usize) -> RecordBatch {
+fn rows(events: &[Event], partition: usize, first: usize, schema: &SchemaRef) -> RecordBatch {
     let text = |value: &dyn Fn(&Event) -> String| -> ArrayRef {
         Arc::new(StringViewArray::from_iter_values(events.iter().map(value)))
     };
-    let columns: Vec<ArrayRef> = vec![
-        text(&|event| format!("e{}", event.0)),
-        Arc::new(TimestampMicrosecondArray::from_iter_values(events.iter().map(|event| event.1))),
-        text(&|event| format!("request {}", event.0 % 6)),
-        Arc::new(Int64Array::from_iter_values(events.iter().map(|event| i64::from(event.0 % 4)))),
-        text(&|_| "tape".to_owned()),
-        Arc::new(Int32Array::from(vec![partition as i32; events.len()])),
-        Arc::new(Int64Array::from_iter_values((first..first + events.len()).map(|at| at as i64))),
-        new_null_array(&TIME, events.len()),
-    ];
-    RecordBatch::try_new(schema(), columns).unwrap()
+    let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+        "event_id" => text(&|event| format!("e{}", event.0)),
+        "ts" => Arc::new(TimestampMicrosecondArray::from_iter_values(events.iter().map(|event| event.1))),
+        "request_id" => text(&|event| format!("request {}", event.0 % 6)),
+        "video_id" => Arc::new(Int64Array::from_iter_values(events.iter().map(|event| i64::from(event.0 % 4)))),
+        "_topic" => text(&|_| "tape".to_owned()),
+        "_partition" => Arc::new(Int32Array::from(vec![partition as i32; events.len()])),
+        "_offset" => Arc::new(Int64Array::from_iter_values((first..first + events.len()).map(|at| at as i64))),
+        _ => one_of_few(field, events.iter().map(|event| Some(event.0)).collect()),
+    });
+    RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
 }
 
 /// A script as a job of its own in a directory.
 pub async fn job(command: &str, sql: &str, tapes: &Tapes, out: &Path, stop: &Arc<AtomicBool>) -> Job {
+    job_over(command, sql, &schema(), tapes.keys(), out, stop).await
+}
+
+/// A script over inputs with these columns, likewise.
+pub async fn job_over(
+    command: &str,
+    sql: &str,
+    schema: &SchemaRef,
+    inputs: impl IntoIterator<Item = &&'static str>,
+    out: &Path,
+    stop: &Arc<AtomicBool>,
+) -> Job {
     let params = if command == "join" { vec![("type", Literal::Text("full".to_owned()))] } else { vec![] };
     let binding = Binding {
-        inputs: tapes.keys().map(|input| ((*input).to_owned(), schema())).collect(),
+        inputs: inputs.into_iter().map(|input| ((*input).to_owned(), schema.clone())).collect(),
         params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         ..Binding::default()
     };

@@ -17,10 +17,15 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use runner::{Cut, History, Job, Report, TimePolicy, stream};
+use scan::{Binding, Scan, Script};
 
-use super::player::{DELAY, Event, LATENESS, MINUTE, Player, Tapes, job};
+use arrow::datatypes::SchemaRef;
+use testkit::scripts::scripts_of_commands;
 
-const CASES: u64 = 64;
+use super::player::{DELAY, Event, LATENESS, MINUTE, Player, Tapes, job_over, schema_of};
+
+/// Of scripts with a reference of their own, and of the others.
+const CASES: [u64; 2] = [64, 12];
 
 fn tapes(rng: &mut ChaCha8Rng, inputs: &[&'static str]) -> Tapes {
     let mut tape = |_| {
@@ -83,6 +88,23 @@ fn files(path: &Path) -> Vec<PathBuf> {
     fs::read_dir(path).unwrap().flat_map(|entry| files(&entry.unwrap().path())).collect()
 }
 
+/// A script of a command, over inputs that have its columns.
+struct Subject {
+    command: String,
+    sql: String,
+    schema: SchemaRef,
+}
+
+impl Subject {
+    async fn job(&self, tapes: &Tapes, out: &Path, stop: &Arc<AtomicBool>) -> Job {
+        job_over(&self.command, &self.sql, &self.schema, tapes.keys(), out, stop).await
+    }
+
+    fn player(&self, tapes: &[Vec<Event>; 2], rng: Option<ChaCha8Rng>) -> Player {
+        Player { schema: self.schema.clone(), ..Player::of(tapes, rng) }
+    }
+}
+
 /// Everything fits in memory, or some of it, or nothing.
 fn history(rng: &mut ChaCha8Rng) -> History {
     let mut bytes = || [0, rng.random_range(0..4_000), usize::MAX][rng.random_range(0..3)];
@@ -90,12 +112,12 @@ fn history(rng: &mut ChaCha8Rng) -> History {
 }
 
 /// Runs tapes to their end. With `rng` in small steps, with many commits, and stopped now and then.
-async fn run(command: &str, sql: &str, tapes: &Tapes, mut rng: Option<&mut ChaCha8Rng>, all_there: bool) -> Left {
+async fn run(subject: &Subject, tapes: &Tapes, mut rng: Option<&mut ChaCha8Rng>, all_there: bool) -> Left {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let history = rng.as_mut().filter(|_| all_there).map(|rng| history(rng));
     loop {
         let stop = Arc::new(AtomicBool::new(false));
-        let job = job(command, sql, tapes, dir.path(), &stop).await;
+        let job = subject.job(tapes, dir.path(), &stop).await;
         let mut draw =
             |range: std::ops::Range<usize>, one: usize| rng.as_mut().map_or(one, |rng| rng.random_range(range));
         let cut = Cut {
@@ -108,7 +130,7 @@ async fn run(command: &str, sql: &str, tapes: &Tapes, mut rng: Option<&mut ChaCh
         };
         let steps = AtomicUsize::new(draw(1..12, usize::MAX));
         let feed = |(input, tapes): (&&str, &[Vec<Event>; 2])| {
-            Player::of(tapes, rng.as_mut().map(|rng| ChaCha8Rng::seed_from_u64(rng.random()))).feed(input)
+            subject.player(tapes, rng.as_mut().map(|rng| ChaCha8Rng::seed_from_u64(rng.random()))).feed(input)
         };
         let feeds = tapes.iter().map(feed).collect();
         let report = stream(&job, feeds, cut, |_| {
@@ -125,6 +147,7 @@ async fn run(command: &str, sql: &str, tapes: &Tapes, mut rng: Option<&mut ChaCh
 
 /// Runs tapes, or a part of each, to their end in one go.
 async fn run_part(
+    subject: &Subject,
     job: &Job,
     tapes: &Tapes,
     (rows_max, history): (usize, Option<History>),
@@ -132,7 +155,7 @@ async fn run_part(
 ) -> Left {
     let (interval, commit_interval) = (Duration::from_millis(1), Duration::from_secs(600));
     let cut = Cut { rows_max, interval, commit_interval, pending_rows_max: usize::MAX, follow: false, history };
-    let feeds = tapes.iter().map(|(input, tapes)| part(input, Player::of(tapes, None)).feed(input)).collect();
+    let feeds = tapes.iter().map(|(input, tapes)| part(input, subject.player(tapes, None)).feed(input)).collect();
     let report = stream(job, feeds, cut, |_| {}).await.unwrap();
     Left::of(&job.out, report)
 }
@@ -145,7 +168,7 @@ fn hours(out: &Path) -> BTreeSet<PathBuf> {
 
 /// Runs that each begin with the state that the one before kept, each over a part of the tapes; and one over all rows
 /// that were late in none of them. What a run counts does not depend on how its part is cut.
-async fn go_on(command: &str, sql: &str, tapes: &Tapes, rng: &mut ChaCha8Rng, context: &str) {
+async fn go_on(subject: &Subject, tapes: &Tapes, rng: &mut ChaCha8Rng, context: &str) {
     let stop = Arc::new(AtomicBool::new(false));
     let parts = rng.random_range(2..5);
     // No crash is looked at: nothing waits for a disk.
@@ -167,10 +190,10 @@ async fn go_on(command: &str, sql: &str, tapes: &Tapes, rng: &mut ChaCha8Rng, co
         let mut lefts = Vec::new();
         let all_there = rng.random();
         for (out, rows_max) in [(out(part), 7), (out(part).with_extension("row by row"), 1)] {
-            let job = job(command, sql, tapes, &out, &stop).await;
+            let job = subject.job(tapes, &out, &stop).await;
             let job = Job { init_state: init_state.clone(), keep_state: true, ..job };
             let history = Some(history(rng)).filter(|_| all_there);
-            lefts.push(run_part(&job, tapes, (rows_max, history), part_of).await);
+            lefts.push(run_part(subject, &job, tapes, (rows_max, history), part_of).await);
         }
         assert_eq!(lefts[0].ledger, lefts[1].ledger, "{context}");
         let left = lefts.swap_remove(0);
@@ -184,13 +207,13 @@ async fn go_on(command: &str, sql: &str, tapes: &Tapes, rng: &mut ChaCha8Rng, co
         sealed.extend(left.sealed);
         from = to;
     }
-    let job = job(command, sql, tapes, &out(parts), &stop).await;
+    let job = subject.job(tapes, &out(parts), &stop).await;
     let job = Job { time: TimePolicy { watermark_delay: 1 << 56, ..job.time }, ..job };
     let left_out = |input: &str, player: Player| {
         let of = late.iter().filter(|(of, _, _)| of == input);
         Player { left_out: of.map(|(_, partition, at)| (*partition as usize, *at as usize)).collect(), ..player }
     };
-    let whole = run_part(&job, tapes, (7, None), left_out).await;
+    let whole = run_part(subject, &job, tapes, (7, None), left_out).await;
     assert!(whole.late.is_empty(), "{context}");
     assert_eq!(sealed_hours, hours(&job.out), "{context}");
     assert!(sealed == whole.sealed, "sealed bytes differ over {parts} runs: {context}");
@@ -225,53 +248,62 @@ fn counted(tapes: &Tapes, keeps_rows: bool) -> (Late, BTreeMap<String, Ledger>) 
     (late, ledgers)
 }
 
-/// `keeps_rows`: f has its rows in state, and so knows repeats.
-fn law(command: &str, sql: &str, inputs: &[&'static str], keeps_rows: Option<bool>) {
+/// What f knows of repeats, where that is checked: whether it has its rows in state. What a repeat is to `ingest` depends on
+/// its horizon.
+fn keeps_rows(command: &str) -> Option<bool> {
+    match command {
+        "join" => Some(true),
+        "aggregate" => Some(false),
+        _ => None,
+    }
+}
+
+fn law(command: &str, sql: &str) {
     let base: u64 = std::env::var("RESCAN_SEED").map_or(7, |seed| seed.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    for seed in base..base + CASES {
+    let schema = runtime.block_on(schema_of(command, sql));
+    let script = runtime.block_on(Scan::new(&Script::parse(command, sql).unwrap(), &Binding::default())).unwrap();
+    let inputs: Vec<&'static str> = script.inputs().iter().map(|input| &*input.name.clone().leak()).collect();
+    let subject = Subject { command: command.to_owned(), sql: sql.to_owned(), schema };
+    let cases = if keeps_rows(command).is_some() || command == "ingest" { CASES[0] } else { CASES[1] };
+    for seed in base..base + cases {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let tapes = tapes(&mut rng, inputs);
-        let whole = runtime.block_on(run(command, sql, &tapes, None, false));
-        let pieces = runtime.block_on(run(command, sql, &tapes, Some(&mut rng), false));
+        let tapes = tapes(&mut rng, &inputs);
+        let whole = runtime.block_on(run(&subject, &tapes, None, false));
+        let pieces = runtime.block_on(run(&subject, &tapes, Some(&mut rng), false));
         let context = format!("{command}, RESCAN_SEED={seed}\n{tapes:#?}");
         assert_eq!((&whole.late, &whole.ledger), (&pieces.late, &pieces.ledger), "{context}");
         assert!(whole.sealed == pieces.sealed, "sealed bytes differ: {context}");
         whole.ledger.iter().for_each(|(input, ledger)| ledger.check(input).unwrap());
-        let (late, ledger) = counted(&tapes, keeps_rows.unwrap_or(false));
+        let (late, ledger) = counted(&tapes, keeps_rows(command).unwrap_or(false));
         assert_eq!(whole.late, late, "{context}");
-        if keeps_rows.is_some() {
+        if keeps_rows(command).is_some() {
             assert_eq!(whole.ledger, ledger, "{context}");
         }
-        runtime.block_on(go_on(command, sql, &tapes, &mut rng, &context));
-        runtime.block_on(all_there(command, sql, &tapes, &mut rng, &context));
+        runtime.block_on(go_on(&subject, &tapes, &mut rng, &context));
+        runtime.block_on(all_there(&subject, &tapes, &mut rng, &context));
     }
 }
 
 /// A run over history, and a stream that waits for every row.
-async fn all_there(command: &str, sql: &str, tapes: &Tapes, rng: &mut ChaCha8Rng, context: &str) {
+async fn all_there(subject: &Subject, tapes: &Tapes, rng: &mut ChaCha8Rng, context: &str) {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let waits = job(command, sql, tapes, dir.path(), &Arc::new(AtomicBool::new(false))).await;
+    let waits = subject.job(tapes, dir.path(), &Arc::new(AtomicBool::new(false))).await;
     let waits = Job { time: TimePolicy { watermark_delay: 1 << 56, ..waits.time }, ..waits };
-    let whole = run_part(&waits, tapes, (usize::MAX, None), |_, player| player).await;
-    let history = run(command, sql, tapes, Some(rng), true).await;
+    let whole = run_part(subject, &waits, tapes, (usize::MAX, None), |_, player| player).await;
+    let history = run(subject, tapes, Some(rng), true).await;
     assert!(history.late.is_empty(), "{context}");
     assert_eq!(history.ledger, whole.ledger, "{context}");
     assert!(history.sealed == whole.sealed, "sealed bytes of a run over history differ: {context}");
 }
 
+/// Every script in `sql/`, as it is.
 #[test]
-fn join() {
-    law("join", include_str!("../../../../sql/join.sql"), &["impressions", "plays"], Some(true));
-}
-
-#[test]
-fn aggregate() {
-    law("aggregate", include_str!("../../../../sql/aggregate.sql"), &["impressions", "plays"], Some(false));
-}
-
-/// What a repeat is to `ingest` depends on its horizon, so that its ledger is checked for balance only.
-#[test]
-fn ingest() {
-    law("ingest", include_str!("../../../../sql/ingest.sql"), &["events"], None);
+fn every_script() {
+    let scripts = scripts_of_commands();
+    std::thread::scope(|threads| {
+        for (command, sql) in &scripts {
+            threads.spawn(move || law(command, sql));
+        }
+    });
 }

@@ -187,14 +187,7 @@ mod tests {
     /// Clean input costs nothing: of these scripts no expression is asked twice.
     #[tokio::test]
     async fn no_script_of_our_own_has_an_expression_that_fails() {
-        for sql in [
-            include_str!("../../../../sql/aggregate.sql"),
-            include_str!("../../../../sql/attribute.sql"),
-            include_str!("../../../../sql/ingest.sql"),
-            include_str!("../../../../sql/join.sql"),
-            include_str!("../../../../sql/stratify.sql"),
-            include_str!("../../../../sql/tuples.sql"),
-        ] {
+        for sql in testkit::scripts::scripts_of_commands().values() {
             let scan = bound(sql, Binding::default()).await;
             let asked: Vec<_> = scan.sound.values().flat_map(|sound| &sound.checks).map(|it| &it.expression).collect();
             assert!(scan.sound.is_empty(), "{asked:?}");

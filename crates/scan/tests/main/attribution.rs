@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use rand::RngExt;
 use scan::{Batch, Binding, Limits, Literal, Scan, Script, State};
 
-use crate::events::{Event, MINUTE, batch, events, schema, seeded};
+use testkit::events::{Event, MINUTE, batch, events, schema, seeded};
 
 const LOOKBACK: i64 = 60 * MINUTE;
 const LIMITS: Limits = Limits { threads: 1, memory: None };

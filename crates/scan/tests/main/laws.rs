@@ -16,7 +16,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use scan::{Batch, Binding, CELLS, Limits, Literal, Sampling, Scan, Script, State, Tables};
 
-use crate::events::{DELAY, Event, MINUTE, batch, events, positioned, schema, seeded, shuffle};
+use testkit::events::{DELAY, Event, MINUTE, events, positioned, rows, schema, seeded, shuffle};
+use testkit::scripts::{script, scripts_of_commands};
 
 const LIMITS: Limits = Limits { threads: 2, memory: None };
 const CASES: u64 = 256;
@@ -25,21 +26,21 @@ const CASES: u64 = 256;
 struct Job {
     name: String,
     scan: Scan,
-    inputs: &'static [&'static str],
-    schema: SchemaRef,
+    /// The names of its inputs.
+    inputs: Vec<&'static str>,
     /// How its candidates become a sample.
     sampling: Option<Sampling>,
+    cases: u64,
 }
 
-/// A script, from `RESCAN_SQL` where a broken one is to be tried.
-fn script(name: &str) -> String {
-    let dir = std::env::var("RESCAN_SQL").unwrap_or_else(|_| "../../sql".to_owned());
-    std::fs::read_to_string(format!("{dir}/{name}.sql")).unwrap()
-}
-
+/// Every script in `sql/` as it is, and the flags of some.
 async fn jobs() -> Vec<Job> {
     let mut jobs = Vec::new();
-    let pair: &'static [&'static str] = &["impressions", "plays"];
+    for (name, sql) in scripts_of_commands() {
+        let job = bound(&format!("{name} as it is"), &sql, &Binding::default()).await;
+        jobs.push(Job { cases: CASES / 4, ..job });
+    }
+    let pair: &[&str] = &["impressions", "plays"];
     let join = &script("join");
     for kind in ["inner", "left", "right", "full", "semi", "anti"] {
         let params = [("type", Literal::Text(kind.to_owned())), ("within", Literal::Interval(60 * MINUTE))];
@@ -68,10 +69,15 @@ async fn jobs() -> Vec<Job> {
     jobs
 }
 
-async fn sketches(sql: &str, inputs: &'static [&'static str], columns: &[(&str, &[&str])]) -> Job {
+async fn bound(name: &str, sql: &str, binding: &Binding) -> Job {
+    let scan = Scan::new(&Script::parse(name, sql).unwrap(), binding).await.unwrap_or_else(|e| panic!("{e}"));
+    let inputs = scan.inputs().iter().map(|input| &*input.name.clone().leak()).collect();
+    Job { name: name.to_owned(), scan, inputs, sampling: None, cases: CASES }
+}
+
+async fn sketches(sql: &str, inputs: &[&str], columns: &[(&str, &[&str])]) -> Job {
     let binding = Binding { approximate: true, ..binding(inputs, &schema(), &[], columns) };
-    let scan = Scan::new(&Script::parse("aggregate", sql).unwrap(), &binding).await.unwrap_or_else(|e| panic!("{e}"));
-    Job { name: "aggregate by sketches".to_owned(), scan, inputs, schema: schema(), sampling: None }
+    bound("aggregate by sketches", sql, &binding).await
 }
 
 async fn tuples() -> Job {
@@ -91,9 +97,7 @@ async fn tuples() -> Job {
         params: BTreeMap::from([("lookback".to_owned(), Literal::Interval(60 * MINUTE))]),
         approximate: false,
     };
-    let script = Script::parse("tuples", &script("tuples")).unwrap();
-    let scan = Scan::new(&script, &binding).await.unwrap_or_else(|e| panic!("{e}"));
-    Job { name: "tuples".to_owned(), scan, inputs: &["impressions", "plays"], schema: schema(), sampling: None }
+    bound("tuples", &script("tuples"), &binding).await
 }
 
 async fn sample(name: &str, rules: &str, unit: &str) -> Job {
@@ -109,22 +113,18 @@ async fn sample(name: &str, rules: &str, unit: &str) -> Job {
         params: params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         approximate: false,
     };
-    let script = Script::parse(name, &script("stratify")).unwrap();
-    let scan = Scan::new(&script, &binding).await.unwrap_or_else(|e| panic!("{e}"));
-    Job { name: name.to_owned(), scan, inputs: &["events"], schema: schema(), sampling: Some(sampling) }
+    Job { sampling: Some(sampling), ..bound(name, &script("stratify"), &binding).await }
 }
 
 async fn job(
     name: &str,
     sql: &str,
-    inputs: &'static [&'static str],
+    inputs: &[&str],
     schema: SchemaRef,
     params: &[(&str, Literal)],
     columns: &[(&str, &[&str])],
 ) -> Job {
-    let binding = binding(inputs, &schema, params, columns);
-    let scan = Scan::new(&Script::parse(name, sql).unwrap(), &binding).await.unwrap_or_else(|e| panic!("{e}"));
-    Job { name: name.to_owned(), scan, inputs, schema, sampling: None }
+    bound(name, sql, &binding(inputs, &schema, params, columns)).await
 }
 
 fn binding(inputs: &[&str], schema: &SchemaRef, params: &[(&str, Literal)], columns: &[(&str, &[&str])]) -> Binding {
@@ -140,13 +140,19 @@ fn binding(inputs: &[&str], schema: &SchemaRef, params: &[(&str, Literal)], colu
 type Rows = BTreeMap<String, Vec<RecordBatch>>;
 
 impl Job {
+    /// Events as the rows of one step.
+    fn batch(&self, events: &[Event]) -> Rows {
+        let inputs = self.scan.inputs().iter();
+        inputs.map(|input| (input.name.clone(), vec![rows(events, &input.name, &input.schema)])).collect()
+    }
+
     async fn step(
         &self,
         state: State,
         events: &[Event],
         out: &mut Rows,
     ) -> (State, BTreeMap<String, Vec<RecordBatch>>) {
-        let batch = Batch::Rows(batch(events, self.inputs, &self.schema));
+        let batch = Batch::Rows(self.batch(events));
         let (state, stepped) = self.scan.step(state, batch, LIMITS).await.unwrap();
         for (name, stream) in stepped.outputs {
             out.entry(name).or_default().extend(stream.try_collect::<Vec<_>>().await.unwrap());
@@ -207,11 +213,11 @@ impl Job {
 
     /// f(empty, all), as for tables that fit into memory or that do not.
     async fn tables(&self, events: &[Event], sorted: bool) -> String {
-        let table = |(name, rows)| {
-            let table = MemTable::try_new(self.schema.clone(), vec![rows]).unwrap();
+        let table = |(name, rows): (String, Vec<RecordBatch>)| {
+            let table = MemTable::try_new(rows[0].schema(), vec![rows]).unwrap();
             (name, vec![Arc::new(table) as Arc<dyn datafusion::catalog::TableProvider>])
         };
-        let tables = batch(events, self.inputs, &self.schema).into_iter().map(table).collect();
+        let tables = self.batch(events).into_iter().map(table).collect();
         let (_, stepped) = self
             .scan
             .step(self.scan.empty(), Batch::Tables(Tables { inputs: tables, sorted, ..Tables::default() }), LIMITS)
@@ -254,14 +260,17 @@ fn cut(events: &[Event], rng: &mut ChaCha8Rng) -> Vec<Vec<Event>> {
     steps
 }
 
-/// Runs a law over seeded cases of every script.
+/// Runs a law over seeded cases of every script, or of those that `RESCAN_JOB` names.
 fn law(law: &str, check: impl AsyncFn(&Job, &[Event], &mut ChaCha8Rng) -> (String, String)) {
     let base: u64 = std::env::var("RESCAN_SEED").map_or(7, |seed| seed.parse().unwrap());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        for job in jobs().await {
-            for seed in base..base + CASES {
+        let only = std::env::var("RESCAN_JOB").unwrap_or_default();
+        let jobs: Vec<Job> = jobs().await.into_iter().filter(|job| job.name.contains(&only)).collect();
+        assert!(!jobs.is_empty(), "RESCAN_JOB={only} is the name of no job");
+        for job in jobs {
+            for seed in base..base + job.cases {
                 let mut rng = seeded(seed);
-                let events = events(&mut rng, job.inputs);
+                let events = events(&mut rng, &job.inputs);
                 let (expected, got) = check(&job, &events, &mut rng).await;
                 let name = &job.name;
                 assert!(

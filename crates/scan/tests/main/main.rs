@@ -4,7 +4,6 @@
 #![allow(clippy::disallowed_methods, reason = "the laws are about steps")]
 
 mod attribution;
-mod events;
 mod laws;
 mod many_groups;
 mod refusals;

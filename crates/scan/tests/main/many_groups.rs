@@ -10,7 +10,7 @@ use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
 use scan::{Batch, Binding, Limits, Scan, Script, Tables};
 
-use crate::events::{Event, MINUTE, rows, schema};
+use testkit::events::{Event, MINUTE, rows, schema};
 
 const EVENTS: usize = 300_000;
 const INPUTS: [&str; 2] = ["impressions", "plays"];

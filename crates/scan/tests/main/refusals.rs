@@ -2,7 +2,7 @@
 
 use scan::{Binding, Scan, Script};
 
-use crate::events::schema;
+use testkit::events::schema;
 
 async fn refusal(sql: &str) -> String {
     let binding = Binding { inputs: [("events".to_owned(), schema())].into(), ..Binding::default() };

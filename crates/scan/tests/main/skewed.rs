@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use rand::RngExt;
 use scan::{Batch, Binding, Limits, Literal, Scan, Script, Tables};
 
-use crate::events::{Event, MINUTE, positioned, rows, schema, seeded, shuffle};
+use testkit::events::{Event, MINUTE, positioned, rows, schema, seeded, shuffle};
 
 const BASE: i64 = 1_700_000_000_000_000;
 

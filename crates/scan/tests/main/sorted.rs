@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use rand::RngExt;
 use scan::{Batch, Binding, Limits, Literal, Output, Scan, Script};
 
-use crate::events::{Event, MINUTE, rows, schema, seeded};
+use testkit::events::{Event, MINUTE, rows, schema, seeded};
 
 /// More than two pieces of what stands.
 const EVENTS: usize = 100_000;

@@ -1,5 +1,4 @@
-//! An S3 server for the tests of any crate, which include this file by its path as they do `broker.rs`: moto, on a free
-//! port, one for the whole binary.
+//! An S3 server for the tests of any crate: moto, on a free port, one for the whole binary.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -26,7 +25,7 @@ struct Server {
 }
 
 /// The port of the server, or none where there is no moto and `RESCAN_TEST_REQUIRE_S3` does not ask for it.
-pub(super) fn port(test: &str) -> Option<u16> {
+pub fn port(test: &str) -> Option<u16> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     let server = SERVER.get_or_init(start).as_ref();
     if server.is_none() {
@@ -37,14 +36,14 @@ pub(super) fn port(test: &str) -> Option<u16> {
 }
 
 /// A place in an empty bucket of this name.
-pub(super) fn bucket(name: &str) -> Option<Location> {
+pub fn bucket(name: &str) -> Option<Location> {
     let port = port(name)?;
     put(port, name, &[]);
     Some(location(port, &format!("s3://{name}/events")))
 }
 
 /// Makes a bucket, `BUCKET`, or an object in one, `BUCKET/KEY`.
-pub(super) fn put(port: u16, path: &str, content: &[u8]) {
+pub fn put(port: u16, path: &str, content: &[u8]) {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let request = format!(
         "PUT /{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -58,7 +57,7 @@ pub(super) fn put(port: u16, path: &str, content: &[u8]) {
 }
 
 /// `uri` on the server at a port of this machine.
-pub(super) fn location(port: u16, uri: &str) -> Location {
+pub fn location(port: u16, uri: &str) -> Location {
     let endpoint = format!("http://127.0.0.1:{port}");
     let options = [("endpoint", endpoint.as_str()), ("allow_http", "true"), ("region", "us-east-1")];
     let keys = [("access_key_id", "test"), ("secret_access_key", "test")];

@@ -1,5 +1,4 @@
-//! A real Apache Kafka for the tests of any crate, which include this file by its path:
-//! `#[path = "../../../crates/connector/tests/main/broker.rs"] mod broker;`.
+//! A real Apache Kafka for the tests of any crate.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};

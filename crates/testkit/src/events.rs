@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringViewArray,
+    TimestampMicrosecondArray, new_null_array,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use event_time::TIME;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use scan::TIME;
 
+/// Microseconds.
 pub const MINUTE: i64 = 60_000_000;
 /// How far a row may arrive behind the newest before it; the watermark trails by this.
 pub const DELAY: i64 = 30 * MINUTE;
@@ -16,14 +20,21 @@ pub const DELAY: i64 = 30 * MINUTE;
 /// One event of any input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
+    /// Which input it is of.
     pub input: &'static str,
+    /// Its columns; `ts` in microseconds.
     pub event_id: String,
+    /// When it happened.
     pub ts: i64,
+    /// One of few.
     pub request_id: Option<String>,
+    /// One of few.
     pub video_id: Option<i64>,
+    /// One of few.
     pub country: Option<String>,
 }
 
+/// The columns of impressions and plays that scripts name, and one more.
 pub fn schema() -> SchemaRef {
     let text = |name| Field::new(name, DataType::Utf8View, true);
     let ts = Field::new("ts", TIME, true);
@@ -95,10 +106,36 @@ pub fn rows(events: &[Event], input: &str, schema: &SchemaRef) -> RecordBatch {
             "row" => text(|event| event.event_id.get(event.event_id.len() - 1..)),
             "ts" => Arc::new(TimestampMicrosecondArray::from_iter_values(events.iter().map(|event| event.ts))),
             "video_id" => Arc::new(Int64Array::from_iter(events.iter().map(|event| event.video_id))),
-            _ => arrow::array::new_null_array(field.data_type(), events.len()),
+            _ => one_of_few(field, events.iter().map(|event| number(event, field.name())).collect()),
         }
     });
     RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
+}
+
+/// A column that no event has by name, from numbers: of each type one of few values, null where there is no number. What
+/// says where a row came from is null.
+pub fn one_of_few(field: &Field, numbers: Vec<Option<u32>>) -> ArrayRef {
+    let numbers = numbers.into_iter().map(|number| number.map(|number| number % 4));
+    match field.data_type() {
+        _ if field.name().starts_with('_') => new_null_array(field.data_type(), numbers.len()),
+        DataType::Utf8View => {
+            Arc::new(numbers.map(|n| Some(format!("{} {}", field.name(), n?))).collect::<StringViewArray>())
+        }
+        DataType::Int64 => Arc::new(numbers.map(|n| n.map(i64::from)).collect::<Int64Array>()),
+        DataType::Int32 => Arc::new(numbers.map(|n| Some(n? as i32)).collect::<Int32Array>()),
+        DataType::Float64 => Arc::new(numbers.map(|n| Some(f64::from(n? + 1) / 4.0)).collect::<Float64Array>()),
+        DataType::Boolean => Arc::new(numbers.map(|n| Some(n? % 2 == 0)).collect::<BooleanArray>()),
+        other => panic!("column {} is {other}: give events of that type here", field.name()),
+    }
+}
+
+/// What an event has in a column: the same for events that are the same.
+fn number(event: &Event, column: &str) -> Option<u32> {
+    let own: u32 = event.event_id.bytes().map(u32::from).sum();
+    match column.len() % 2 {
+        0 => event.video_id.map(|video| video as u32),
+        _ => (own % 8 > 0).then_some(own),
+    }
 }
 
 /// Events as the rows of one step.
@@ -106,10 +143,12 @@ pub fn batch(events: &[Event], inputs: &[&str], schema: &SchemaRef) -> BTreeMap<
     inputs.iter().map(|input| ((*input).to_owned(), vec![rows(events, input, schema)])).collect()
 }
 
+/// Randomness that a seed repeats.
 pub fn seeded(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }
 
+/// Brings items into another order.
 pub fn shuffle<T>(items: &mut [T], rng: &mut impl Rng) {
     for at in (1..items.len()).rev() {
         items.swap(at, rng.random_range(0..=at));
