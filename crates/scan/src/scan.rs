@@ -21,6 +21,7 @@ use crate::aggregate::functions::{id_count, id_set};
 use crate::aggregate::repeated::repeats;
 use crate::attribution::credits::{credits, sources};
 use crate::attribution::items::items;
+use crate::attribution::latest::{has_own, latest};
 use crate::attribution::touches::touches;
 use crate::exec::lookup::group_lookup_rule::{GroupLookupRule, Kept};
 use crate::exec::lookup::lookup_rule::KeyLookupRule;
@@ -377,7 +378,7 @@ pub(crate) fn session(
     context.register_udf(credits());
     context.register_udf(sources());
     context.register_udaf(bottom());
-    for function in [bottom_edge(), edge_of(), unit_hash(), cell(), split(), items()] {
+    for function in [bottom_edge(), edge_of(), unit_hash(), cell(), split(), items(), latest(), has_own()] {
         context.register_udf(function);
     }
     context.register_udaf(text_set());

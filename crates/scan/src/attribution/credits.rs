@@ -40,7 +40,7 @@ struct Sources {
 }
 
 /// The type of a field of a list's entries.
-fn field(list: &DataType, name: &str) -> Result<DataType> {
+pub(crate) fn field(list: &DataType, name: &str) -> Result<DataType> {
     let found = match list {
         DataType::List(item) => match item.data_type() {
             DataType::Struct(fields) => fields.find(name).map(|(_, field)| field.data_type().clone()),

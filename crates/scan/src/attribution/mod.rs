@@ -3,4 +3,5 @@
 pub(crate) mod credit;
 pub(crate) mod credits;
 pub(crate) mod items;
+pub(crate) mod latest;
 pub(crate) mod touches;

@@ -266,7 +266,8 @@ impl Binder<'_> {
         let provider = Arc::new(SlotTable { slot: slot.as_ref().clone(), schema: schema.clone() });
         let registered = self.context.register_table(TableReference::parse_str(name), provider);
         registered.map_err(|e| self.script.error(stated.line, e.to_string()))?;
-        self.names.relations.insert(name.to_owned(), Relation { columns, rows });
+        let relation = Relation { columns, rows, ..Relation::default() };
+        self.names.relations.insert(name.to_owned(), relation);
         self.lines.insert(name.to_owned(), stated.line);
         self.schemas.insert(name.to_owned(), schema);
         Ok(())
@@ -347,7 +348,7 @@ impl Binder<'_> {
         match name.split_once('.') {
             None | Some(("delta" | "output", _)) => {
                 let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
-                self.names.relations.insert(name.to_owned(), Relation { columns, rows: relation.rows });
+                self.names.relations.insert(name.to_owned(), Relation { columns, ..relation });
             }
             Some(("next", table)) => {
                 let Some(state) = self.schemas.get(&format!("state.{table}")).cloned() else {

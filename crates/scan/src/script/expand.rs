@@ -9,14 +9,19 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query,
-    Select, SelectItem, SetExpr, SetQuantifier, TableFactor, TableWithJoins, Value, VisitMut, visit_expressions_mut,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetQuantifier, TableFactor, TableWithJoins, Value,
+    VisitMut, visit_expressions_mut,
 };
+
+use crate::script::rows::{as_values, held, row};
 
 /// Columns of a table or view, and which of them form rows: `impression` stands for all `impression_*`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Relation {
     pub columns: Vec<String>,
     pub rows: Vec<String>,
+    /// Columns that hold a row as one value, or some such rows, each with the columns of that row.
+    pub values: BTreeMap<String, Vec<String>>,
 }
 
 /// What the names of a script stand for in this run.
@@ -203,7 +208,9 @@ impl Names {
             self.scope(from, &mut scope)?;
         }
         if let GroupByExpr::Expressions(expressions, _) = &mut select.group_by {
-            let expand = |expr: Expr| self.listed(&expr).unwrap_or_else(|| vec![expr]);
+            let in_row =
+                |expr: &Expr| Some(row(expr, None, &scope, &[])?.1.into_iter().map(|(expr, _)| expr).collect());
+            let expand = |expr: Expr| self.listed(&expr).or_else(|| in_row(&expr)).unwrap_or_else(|| vec![expr]);
             *expressions = std::mem::take(expressions).into_iter().flat_map(expand).collect();
         }
         let named = select.projection.iter().filter_map(|item| named_itself(item, &scope));
@@ -232,8 +239,16 @@ impl Names {
                 for (_, relation) in scope {
                     selected.columns.extend(relation.columns.iter().cloned());
                     selected.rows.extend(relation.rows.iter().cloned());
+                    selected.values.extend(relation.values.clone());
                 }
                 out.push(item);
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                let of = Expr::Identifier(Ident::new(self::named(name)));
+                for (expr, column) in row(&of, None, scope, named).map(|(_, columns)| columns).unwrap_or_default() {
+                    selected.columns.push(column.clone());
+                    out.push(SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', column) });
+                }
             }
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
                 let alias = match &item {
@@ -253,8 +268,10 @@ impl Names {
                         out.push(SelectItem::UnnamedExpr(expr));
                     }
                 } else {
-                    selected.columns.extend(selected_name(&item));
-                    out.push(item);
+                    let (name, held) = (selected_name(&item), held(expr, scope));
+                    selected.values.extend(name.clone().zip(held));
+                    selected.columns.extend(name);
+                    out.push(as_values(item, scope));
                 }
             }
             _ => out.push(item),
@@ -286,34 +303,6 @@ impl Names {
             other => Err(format!("{other} is not for scripts: select from tables and views")),
         }
     }
-}
-
-/// A whole row: a table's alias, or a row column of a view. Its columns as expressions and names, without those that
-/// begin with `_` (they say where a row came from) and those that the select list names itself.
-fn row(
-    expr: &Expr,
-    alias: Option<&str>,
-    scope: &[(String, Relation)],
-    named: &[String],
-) -> Option<(String, Vec<(Expr, String)>)> {
-    let (qualifier, name) = reference(expr)?;
-    let visible = |relation: &Relation| relation.columns.iter().any(|column| column == name);
-    if scope.iter().any(|(_, relation)| visible(relation)) {
-        return None;
-    }
-    let as_row = alias.unwrap_or(name).to_owned();
-    if let Some((table, relation)) = scope.iter().find(|(table, _)| qualifier.is_none() && table == name) {
-        let kept = relation.columns.iter().filter(|column| !column.starts_with('_') && !named.contains(column));
-        return Some((as_row, kept.map(|column| (identifier(Some(table), column), column.clone())).collect()));
-    }
-    let (table, relation) = scope.iter().find(|(table, relation)| {
-        qualifier.is_none_or(|qualifier| qualifier == table) && relation.rows.iter().any(|row| row == name)
-    })?;
-    let inner = relation.columns.iter().filter_map(|column| {
-        let inner = column.strip_prefix(name)?.strip_prefix('_')?;
-        Some((identifier(Some(table), column), inner.to_owned()))
-    });
-    Some((as_row, inner.collect()))
 }
 
 /// What stands in for a column may be selected beside it: `subject, video_id` where the subject is `video_id`.
@@ -352,7 +341,7 @@ pub(crate) fn named(name: &ObjectName) -> String {
     parts.join(".")
 }
 
-fn reference(expr: &Expr) -> Option<(Option<&str>, &str)> {
+pub(crate) fn reference(expr: &Expr) -> Option<(Option<&str>, &str)> {
     match expr {
         Expr::Identifier(column) => Some((None, &column.value)),
         Expr::CompoundIdentifier(parts) => match parts.as_slice() {
@@ -363,7 +352,7 @@ fn reference(expr: &Expr) -> Option<(Option<&str>, &str)> {
     }
 }
 
-fn identifier(qualifier: Option<&str>, column: &str) -> Expr {
+pub(crate) fn identifier(qualifier: Option<&str>, column: &str) -> Expr {
     let column = Ident::with_quote('"', column);
     match qualifier {
         Some(table) => Expr::CompoundIdentifier(vec![Ident::new(table), column]),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
@@ -107,8 +107,12 @@ pub fn unshared(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(rows.schema(), rows.columns().iter().map(unshared_column).collect())
 }
 
-/// A column of text in buffers of its own, where those it is in are more than twice as large.
+/// A column of text in buffers of its own, where those it is in are more than twice as large; so it is with the columns
+/// of rows that are values.
 pub(crate) fn compact_column(column: &ArrayRef) -> ArrayRef {
+    if let Some(rows) = column.as_struct_opt() {
+        return fields(rows, compact_column);
+    }
     let Some(text) = column.as_string_view_opt() else { return column.clone() };
     let held: usize = text.data_buffers().iter().map(|buffer| buffer.len()).sum();
     if held > 2 * text.total_buffer_bytes_used() { unshared_column(column) } else { column.clone() }
@@ -119,6 +123,15 @@ pub(crate) fn unshared_column(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Utf8View => Arc::new(column.as_string_view().gc()),
         DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        DataType::Struct(_) => fields(column.as_struct(), unshared_column),
         _ => column.clone(),
     }
+}
+
+/// Rows as values, each of their columns made anew.
+fn fields(rows: &StructArray, of: impl Fn(&ArrayRef) -> ArrayRef) -> ArrayRef {
+    let (fields, columns, nulls) = rows.clone().into_parts();
+    let (columns, length) = (columns.iter().map(of).collect(), rows.len());
+    let made = StructArray::try_new_with_length(fields, columns, nulls, length);
+    made.map_or_else(|_| Arc::new(rows.clone()) as ArrayRef, |rows| Arc::new(rows) as ArrayRef)
 }
