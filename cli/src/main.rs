@@ -17,6 +17,7 @@ mod words;
 mod commands {
     pub mod aggregate;
     pub mod attribute;
+    pub mod facts;
     pub mod generate;
     pub mod ingest;
     pub mod inspect;
@@ -60,6 +61,7 @@ enum Command {
     Join(commands::join::Join),
     Aggregate(commands::aggregate::Aggregate),
     Attribute(commands::attribute::Attribute),
+    Facts(commands::facts::Facts),
     Stratify(commands::stratify::Stratify),
     Merge(commands::merge::Merge),
     Run(commands::run::Run),
@@ -112,6 +114,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Join(join) => launch::launch(join.plan()?).await,
         Command::Aggregate(aggregate) => launch::launch(aggregate.plan()?).await,
         Command::Attribute(attribute) => attribute.run().await,
+        Command::Facts(facts) => launch::launch(facts.plan()?).await,
         Command::Stratify(stratify) => launch::launch(stratify.plan()?).await,
         Command::Merge(merge) => merge.run().await,
         Command::Run(run) => launch::launch(run.plan()?).await,
