@@ -65,6 +65,15 @@ fn attribute() {
     }
 }
 
+/// The facts of a play are the impressions before it.
+#[test]
+fn facts() {
+    for (made, minutes) in [(&CLEAN, "1440"), (&ROUGH, "40")] {
+        let command = format!("facts --on profile_id,video_id --within {minutes}m");
+        check_over(["facts", "labels"], made, "facts", minutes, &command);
+    }
+}
+
 #[test]
 fn ingest() {
     let Some(python) = python() else { return };
@@ -80,10 +89,18 @@ fn join(kind: &str) {
 
 /// Runs a command over the same events in three ways.
 fn check(made: &Made, job: &str, minutes: &str, command: &str) {
+    check_over(["impressions", "plays"], made, job, minutes, command);
+}
+
+/// The same, where impressions and plays are these inputs of the command.
+fn check_over([impressions, plays]: [&str; 2], made: &Made, job: &str, minutes: &str, command: &str) {
     let Some(python) = python() else { return };
     let dir = made.make();
-    let lines = "--in impressions=raw/impressions.jsonl --in plays=raw/plays.jsonl";
-    dir.ok(&format!("{command} --in impressions=archive/impressions --in plays=archive/plays --out batch"));
+    let lines = format!(
+        "--in {impressions}=raw/impressions.jsonl --in {plays}=raw/plays.jsonl \
+         --schema {impressions}=impressions --schema {plays}=plays"
+    );
+    dir.ok(&format!("{command} --in {impressions}=archive/impressions --in {plays}=archive/plays --out batch"));
     dir.ok(&format!("{command} {lines} --max-rows 777 --out stream-777"));
     dir.ok(&format!("{command} {lines} --max-rows 50000 --out stream-50000"));
     equal(python, &dir, "archive", job, minutes, &["batch", "stream-777", "stream-50000"]);

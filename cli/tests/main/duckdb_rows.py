@@ -1,7 +1,8 @@
 """Says whether outputs hold what DuckDB makes of an archive: `duckdb_rows.py ARCHIVE JOB MINUTES OUTPUT…`.
 
 JOB is a type of join, within so many minutes, or `aggregate`, by epochs of so many, or `attribute`, looking back so
-many, by the models last, first and linear, or `ingest`: then ARCHIVE holds JSON lines without a late, repeated or
+many, by the models last, first and linear, or `facts`, of plays the impressions that are older by so many at most, or
+`ingest`: then ARCHIVE holds JSON lines without a late, repeated or
 malformed one, and OUTPUT is an archive of impressions. Compared are the columns with their types, all rows as
 multisets, and the hour that each row lies in. Exits 1 after printing the rows of each output that should not be there,
 and those that should.
@@ -72,6 +73,20 @@ def attribute(minutes: str) -> str:
         from credited join source using (play_event_id)"""
 
 
+def facts(minutes: str) -> str:
+    on = ("profile_id", "video_id")
+    label = ", ".join(f"p.{name}" for name in [*on, *(name for name in ["event_id", "ts", "request_id", *PLAY[2:]] if name not in on)])
+    known = [name for name in ["event_id", "ts", "request_id", *IMPRESSION[2:]] if name not in on]
+    fact = ", ".join(f"if(p.ts - f.ts <= interval '{minutes} minutes', f.{name}, null) as fact_{name}" for name in known)
+    return f"""
+        with latest as (
+            from impressions
+            qualify row_number() over (partition by profile_id, video_id, ts order by event_id desc) = 1)
+        select {label}, {fact}, {WHERE.format("p.ts")}
+        from plays p
+        asof left join latest f on p.profile_id = f.profile_id and p.video_id = f.video_id and p.ts >= f.ts"""
+
+
 def ingest(lines: str) -> str:
     time = "make_timestamp(ts * 1000)"
     return f"select * replace ({time} as ts), {WHERE.format(time)} from read_ndjson('{lines}', columns = {INGESTED})"
@@ -85,7 +100,7 @@ def expect(db: duckdb.DuckDBPyConnection, archive: str, job: str, minutes: str) 
         for name in ("impressions", "plays"):
             files = f"read_parquet('{archive}/{name}/dt=*/hr=*/*.parquet', hive_partitioning = false)"
             db.execute(f"create view {name} as from {files}")
-        jobs = {"aggregate": aggregate, "attribute": attribute}
+        jobs = {"aggregate": aggregate, "attribute": attribute, "facts": facts}
         rows = jobs[job](minutes) if job in jobs else join(job, minutes)
     db.execute(f"create table expected as {rows}")
     if not db.execute("select count(*) from expected").fetchone()[0]:

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the laws are about steps")]
 
 mod attribution;
+mod facts;
 mod laws;
 mod many_groups;
 mod refusals;
