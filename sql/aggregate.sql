@@ -50,4 +50,8 @@ select video_id, epoch, id_count(impressions) as impressions, id_count(plays) as
        text_list(impression_requests) as impression_requests, text_list(play_requests) as play_requests
 from next.counts;
 
-comment on view output.counts is 'key (video_id, epoch), time epoch, greatest (impressions, plays)';
+comment on view output.counts is 'key (video_id, epoch), time epoch, greatest (impressions, plays),
+  hold impressions by (video_id, epoch as ts, impression_requests as request_id),
+  hold plays by (video_id, epoch as ts, play_requests as request_id),
+  divided ''counts do not add up, as a request may be in several regions, and groups by request or by time are one event
+    each: run aggregate with --sets, or merge the archives and run it again''';

@@ -64,4 +64,5 @@ select play_event_id, credit['model'] as model, credit['impression_event_id'] as
 from credited;
 
 comment on view output.attributed is 'key (play_event_id, play_ts, model, impression_ts, impression_event_id),
-  time play_ts, group (play_event_id, play_ts), greatest (_version)';
+  time play_ts, group (play_event_id, play_ts), greatest (_version),
+  standing case when impression_ts is null then 0 else 1 end';

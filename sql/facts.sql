@@ -63,4 +63,5 @@ select subject, label.*, fact, fact_by
 from answered;
 
 -- The words of fact_by are such that the greater one goes before.
-comment on view output.labels is 'key (event_id, ts), time ts, greatest (fact_by, fact_ts, fact_event_id)';
+comment on view output.labels is 'key (event_id, ts), time ts, greatest (fact_by, fact_ts, fact_event_id),
+  standing case when fact_event_id is null then 0 else 1 end';

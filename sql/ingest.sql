@@ -51,4 +51,4 @@ select *, false as retracted from batch.events
 union all by name
 select event_id, ts, true as retracted from repeat;
 
-comment on view output.events is 'key (event_id, ts), time ts';
+comment on view output.events is 'key (event_id, ts), time ts, hold events';

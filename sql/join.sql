@@ -72,4 +72,9 @@ select request_id, play, true as retracted
 from pair
 where (select plays_alone from wanted);
 
-comment on view output.joined is 'key (play_event_id, impression_event_id), time coalesce(play_ts, impression_ts)';
+comment on view output.joined is 'key (play_event_id, impression_event_id), time coalesce(play_ts, impression_ts),
+  hold impressions by (request_id, impression) when type in (''left'', ''full''),
+  hold plays by (request_id, play) when type in (''right'', ''full''),
+  divided case when type in (''left'', ''right'', ''anti'') then
+    ''a row without a partner in one region may have one in another, and --type '' || type || '' leaves those out: ''
+    || ''merge joins of --type full into one of --type '' || type || '', or the archives'' end';

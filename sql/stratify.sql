@@ -55,4 +55,5 @@ select * from marked
 where _hash <= (select max(edge) from edge)
   and _hash <= edge_of(_cell, (select array_agg(named_struct('cell', cell, 'edge', edge) order by cell) from edge));
 
-comment on view output.sample is 'key (event_id, ts), time ts';
+comment on view output.sample is 'key (event_id, ts), time ts,
+  divided ''of samples no sample of all can be drawn: merge the archives, and draw again''';

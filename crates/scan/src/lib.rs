@@ -24,7 +24,7 @@ pub use attribution::credit::Model;
 pub use event_time::TIME;
 pub use exec::reading::Reading;
 pub use lattice::sketch::RELATIVE_ERROR;
-pub use output::held::{Held, Inputs};
+pub use output::held::{Held, HeldInput, Inputs};
 pub use refusal::REASON;
 pub use refusal::door::{Door, Passed};
 pub use sampling::sample::{CELLS, Chosen, Part, SampleError, Sampling};

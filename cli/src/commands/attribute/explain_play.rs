@@ -51,11 +51,8 @@ pub async fn explain_play(mut plan: Plan, models: &[Model], id: &str) -> Result<
 /// Candidates of the first plays of a range are in the hours before it.
 fn reach_back(plan: &mut Plan) -> Result<()> {
     let (from, to) = plan.flags.range()?;
-    let lookback = match plan.params.get("lookback") {
-        Some(Literal::Interval(us)) => *us,
-        _ => 0,
-    };
-    let from = from.map(|from| Hour::of(from.start_us().saturating_sub(lookback)));
+    let before = plan.script.before("impressions", &plan.binding(BTreeMap::new()))?;
+    let from = from.map(|from| Hour::of(from.start_us().saturating_sub(before)));
     (plan.flags.from, plan.flags.to, plan.flags.hour, plan.flags.day) = (from, to, None, None);
     Ok(())
 }

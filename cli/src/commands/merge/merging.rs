@@ -14,6 +14,9 @@ use crate::plan::flags::RunFlags;
 use crate::plan::regions::{Bounds, Region};
 use crate::scripts::script;
 
+/// The parameter of `--type`.
+const TYPE: &str = "type";
+
 /// Of which f the regions are outputs; none where they are archives.
 ///
 /// # Errors
@@ -38,7 +41,7 @@ pub fn made_of(regions: &[Region], bounds: Bounds) -> Result<Option<Made>> {
 /// Of which f an output is; none for an archive, whatever gave its rows.
 fn made(root: &Location, success: &Success) -> Result<Option<Made>> {
     match Made::read(success) {
-        Some(made) if made.script == "ingest" && made.is_of(&script("ingest")?) => Ok(None),
+        Some(made) if own(&made)?.is_some_and(|held| matches!(held, Held::Input(_))) => Ok(None),
         Some(made) => Ok(Some(made)),
         None if ["ingest", "merge"].contains(&success.command.as_str()) => Ok(None),
         None => {
@@ -48,82 +51,56 @@ fn made(root: &Location, success: &Success) -> Result<Option<Made>> {
     }
 }
 
-/// What the rows of an output hold.
-pub fn held(made: &Made) -> Result<Held> {
-    let refused = |what: &str| Err(Usage(what.to_owned()).into());
-    if let Ok(own) = script(&made.script)
-        && !made.is_of(&own)
-    {
-        let what = "is of another version of its script: run it again, or give a script of your own another name";
-        return Err(Usage(format!("{} {what}", made.script)).into());
-    }
-    let columns = |name: &str| made.binding.columns.get(name).cloned().unwrap_or_else(|| vec![name.to_owned()]);
-    let time = columns("ts").concat();
-    match made.script.as_str() {
-        "join" => match kind(made) {
-            "full" => Ok(Held::Halves { on: columns("request_id"), time }),
-            "inner" | "semi" => Ok(Held::Rows),
-            kind => refused(&format!(
-                "a row without a partner in one region may have one in another, and --type {kind} leaves those out: merge \
-                 joins of --type full into one of --type {kind}, or the archives"
-            )),
-        },
-        "aggregate" if columns("impression_requests").is_empty() => refused(
-            "counts do not add up, as a request may be in several regions: run aggregate with --sets, or merge the archives",
-        ),
-        "aggregate" => {
-            let by = columns("video_id");
-            if by.contains(&time) || by.iter().any(|column| column == "request_id") {
-                return refused(
-                    "groups by request or by time are one event each: merge the archives and run aggregate again",
-                );
-            }
-            Ok(Held::Sets { by, time })
-        }
-        "stratify" => refused("of samples no sample of all can be drawn: merge the archives, and draw again"),
-        _ => Ok(Held::Rows),
-    }
+/// What the script of a command says that an output of it holds; none for another script, or another version of it.
+fn own(made: &Made) -> Result<Option<Held>> {
+    let Some(own) = script(&made.script).ok().filter(|own| made.is_of(own)) else { return Ok(None) };
+    Ok(Some(own.held(&made.output, &made.binding)?))
 }
 
-fn kind(made: &Made) -> &str {
-    match made.binding.params.get("type") {
-        Some(Literal::Text(kind)) => kind,
-        _ => "inner",
+/// What the rows of an output hold.
+///
+/// # Errors
+/// [`Usage`] for rows of which no one output can be made.
+pub fn held(made: &Made) -> Result<Held> {
+    match own(made)? {
+        Some(Held::Divided(why)) => Err(Usage(why).into()),
+        Some(held) => Ok(held),
+        None if script(&made.script).is_ok() => {
+            let what = "is of another version of its script: run it again, or give a script of your own another name";
+            Err(Usage(format!("{} {what}", made.script)).into())
+        }
+        None => Ok(Held::Rows),
     }
 }
 
 /// How such outputs are merged.
 pub fn plan(merged: Merged, kind: Option<String>, flags: RunFlags) -> Result<Plan> {
     let made = merged.made.clone();
-    if kind.is_some() && !matches!(merged.held, Held::Halves { .. }) {
+    if kind.is_some() && !(matches!(merged.held, Held::Inputs(_)) && made.binding.params.contains_key(TYPE)) {
         return Err(
             Usage("--type is for joins of --type full, which hold what every other is made of".to_owned()).into()
         );
     }
     if merged.held == Held::Rows {
-        eprintln!("rescan: {}", apart(&made.script));
+        eprintln!(
+            "rescan: each row is what one region knows; what comes of events of several is not found: for that merge the \
+             archives, and run {} over them{}",
+            made.script,
+            if made.binding.params.contains_key(TYPE) { ", or merge joins of --type full" } else { "" }
+        );
         let bare = Plan::bare(script("merge")?, "_merged_hour".to_owned(), flags);
         return Ok(Plan {
             columns: united(&made, &merged.schema),
-            expressions: standing(&made),
+            expressions: standing(&made)?,
             merged: Some(merged),
             ..bare
         });
     }
     let mut binding = made.binding;
-    binding.params.extend(kind.map(|kind| ("type".to_owned(), Literal::Text(kind))));
+    binding.params.extend(kind.map(|kind| (TYPE.to_owned(), Literal::Text(kind))));
     let time = binding.columns.get("ts").map_or_else(|| "ts".to_owned(), |ts| ts.concat());
     let bare = Plan::bare(script(&made.script)?, time, flags);
     Ok(Plan { columns: binding.columns, params: binding.params, merged: Some(merged), ..bare })
-}
-
-/// What a union does not find.
-fn apart(script: &str) -> String {
-    let what = "each row is what one region knows; what comes of events of several is not found";
-    match script {
-        "join" => format!("{what}: for that merge joins of --type full, or the archives"),
-        _ => format!("{what}: for that merge the archives, and run it again"),
-    }
 }
 
 /// The columns that names of the script stand for: the key, its group, and those that scripts do not see by themselves.
@@ -136,9 +113,8 @@ fn united(made: &Made, schema: &SchemaRef) -> BTreeMap<String, Vec<String>> {
     columns.into_iter().map(|(name, columns)| (name.to_owned(), columns)).collect()
 }
 
-/// A play that is credited to an impression stands before one without candidates.
-fn standing(made: &Made) -> BTreeMap<String, Vec<String>> {
-    let credited = "case when impression_ts is null then 0 else 1 end";
-    let standing = if made.script == "attribute" { credited } else { "0" };
-    BTreeMap::from([("standing".to_owned(), vec![standing.to_owned()])])
+/// The SQL for which `standing` stands.
+fn standing(made: &Made) -> Result<BTreeMap<String, Vec<String>>> {
+    let said = script(&made.script).ok().map(|own| own.standing(&made.output)).transpose()?.flatten();
+    Ok(BTreeMap::from([("standing".to_owned(), vec![said.unwrap_or_else(|| "0".to_owned())])]))
 }

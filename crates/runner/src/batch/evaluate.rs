@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use connector::Hour;
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
-use scan::{Batch, CELLS, Chosen, Held, Limits, Reading, Tables, unshared};
+use scan::{Batch, CELLS, Chosen, Limits, Reading, Tables, unshared};
 
 use crate::advance::advance;
 use crate::batch::plans::fits;
@@ -71,7 +71,7 @@ pub(crate) async fn make_of(job: &Job, tables: Tables, (first, last): (Hour, Hou
     // The engine does not say in which file it failed.
     let of = || format!("run {} for the hours {first} to {last}", job.command);
     // What joins hold takes repeats out of whole hours, which is not sorted on disk: too large ones end for want of memory.
-    let halves = job.merged.as_ref().is_some_and(|merged| matches!(merged.held, Held::Halves { .. }));
+    let halves = job.merged.as_ref().is_some_and(|merged| merged.held.in_pairs(&merged.schema));
     let sorted = tables.sorted && !halves;
     let tables = Tables { sorted, ..tables };
     let (_, stepped) = advance(&job.scan, job.scan.empty(), Batch::Tables(tables), limits).await.with_context(of)?;

@@ -17,8 +17,8 @@ static COUNTING: Mutex<()> = Mutex::const_new(());
 /// The input whose rows the one output of f is, once each: what f puts out more often than it stands are the repeats.
 pub(crate) fn once_each(job: &Job) -> Option<&str> {
     let ([input], [output]) = (job.scan.inputs(), job.scan.outputs()) else { return None };
-    let key = job.scan.state_key(&input.name)?;
-    (job.merged.is_some() || output.retracts && key == output.key).then_some(input.name.as_str())
+    let holds = output.holds.as_ref() == Some(&input.name);
+    (job.merged.is_some() || holds).then_some(input.name.as_str())
 }
 
 /// How many rows of an hour repeat another of it, by input.

@@ -105,7 +105,7 @@ mod tests {
         let key = ["play", "impression"].map(str::to_owned).to_vec();
         let (schema, greatest) = (rows.schema(), Vec::new());
         let name = "credits".to_owned();
-        let output = Output { name, schema, key, greatest, group: 1, agrees: true, retracts: false };
+        let output = Output { name, schema, key, greatest, group: 1, holds: None, agrees: true, retracts: false };
         output.compact(&[rows])?.map(|rows| Ok(rows?.num_rows())).sum()
     }
 

@@ -64,6 +64,8 @@ pub struct Output {
     /// How many of the first columns of the key make a group; of a group only the rows stand that are greatest. Where
     /// it is all of them, each row stands for itself.
     pub group: usize,
+    /// The input of which it is all rows, once each, where the script says so.
+    pub holds: Option<String>,
     /// Whether rows of one key, or of one group, must say the same: those of several regions.
     pub agrees: bool,
     /// Whether it has the boolean column `retracted`: true wins, and such a row does not stand.
@@ -155,6 +157,25 @@ pub(crate) async fn register_view(
     Ok(plan)
 }
 
+/// The parameters of a script, with the command line's values in place of its own.
+pub(crate) fn params(query: &Query, binding: &Binding) -> Result<BTreeMap<String, Expr>, String> {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return Err("param is one row: create view param as select VALUE as NAME, …".to_owned());
+    };
+    let mut params = BTreeMap::new();
+    for item in &select.projection {
+        let SelectItem::ExprWithAlias { expr, alias } = item else {
+            return Err(format!("{item} has no name: write {item} as NAME"));
+        };
+        let given = binding.params.get(&alias.value).map(|literal| literal.expr()).transpose()?;
+        params.insert(alias.value.clone(), given.unwrap_or_else(|| expr.clone()));
+    }
+    match binding.params.keys().find(|name| !params.contains_key(*name)) {
+        Some(name) => Err(format!("param has no {name}, which the command line sets")),
+        None => Ok(params),
+    }
+}
+
 pub(crate) struct Binder<'a> {
     pub(crate) script: &'a Script,
     pub(crate) binding: &'a Binding,
@@ -215,22 +236,7 @@ impl Binder<'_> {
     }
 
     fn param(&mut self, stated: &Stated, query: &Query) -> Bind<()> {
-        let error = |reason: String| self.script.error(stated.line, reason);
-        let SetExpr::Select(select) = query.body.as_ref() else {
-            return Err(error("param is one row: create view param as select VALUE as NAME, …".to_owned()));
-        };
-        let mut params = BTreeMap::new();
-        for item in &select.projection {
-            let SelectItem::ExprWithAlias { expr, alias } = item else {
-                return Err(error(format!("{item} has no name: write {item} as NAME")));
-            };
-            let given =
-                self.binding.params.get(&alias.value).map(|literal| literal.expr()).transpose().map_err(error)?;
-            params.insert(alias.value.clone(), given.unwrap_or_else(|| expr.clone()));
-        }
-        if let Some(name) = self.binding.params.keys().find(|name| !params.contains_key(*name)) {
-            return Err(error(format!("param has no {name}, which the command line sets")));
-        }
+        let params = params(query, self.binding).map_err(|reason| self.script.error(stated.line, reason))?;
         self.names.constants.insert(PARAM.to_owned(), params);
         Ok(())
     }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::ScalarValue;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::execution::context::SessionContext;
 use datafusion::sql::sqlparser::ast::{Expr, Statement};
 use event_time::TIME;
 
@@ -127,8 +129,12 @@ impl Binder<'_> {
         }
         let group = if group.is_empty() { key.len() } else { group.len() };
         let retracts = schema.index_of("retracted").is_ok();
+        let holds = clauses.hold.into_iter().find(|hold| hold.columns.is_empty()).map(|hold| hold.input);
+        if let Some(input) = holds.as_ref().filter(|input| !self.schemas.contains_key(&format!("batch.{input}"))) {
+            return Err(error(format!("there is no batch.{input} that {view} could hold")));
+        }
         self.views.push((timed, *query));
-        Ok(Output { name: name.to_owned(), schema, key, greatest, group, agrees: false, retracts })
+        Ok(Output { name: name.to_owned(), schema, key, greatest, group, holds, agrees: false, retracts })
     }
 
     fn delta(&self, name: &str, view: &str) -> Bind<()> {
@@ -173,23 +179,22 @@ impl Binder<'_> {
         self.names.clause(&mut clause, &Relation::default());
         let line = self.lines.get(table).copied().unwrap_or(1);
         let error = |reason: String| self.script.error(line, format!("{clause}: {reason}"));
-        let schema = datafusion::common::DFSchema::empty();
-        let logical =
-            self.context.parse_sql_expr(&clause.to_string(), &schema).map_err(|e| error(e.strip_backtrace()))?;
-        let physical = self.context.create_physical_expr(logical, &schema).map_err(|e| error(e.strip_backtrace()))?;
-        let row = arrow::array::RecordBatch::try_new_with_options(
-            Arc::new(Schema::empty()),
-            vec![],
-            &arrow::array::RecordBatchOptions::new().with_row_count(Some(1)),
-        );
-        let row = row.map_err(|e| error(e.to_string()))?;
-        let value = physical
-            .evaluate(&row)
-            .and_then(|value| value.into_array(1))
-            .and_then(|value| ScalarValue::try_from_array(&value, 0));
-        let value = value.map_err(|e| error(e.strip_backtrace()))?;
+        let value = constant(self.context, &clause).map_err(error)?;
         microseconds(&value).ok_or_else(|| error(format!("{value} is no interval of days or less")))
     }
+}
+
+/// The value of an expression without columns.
+pub(crate) fn constant(context: &SessionContext, expr: &Expr) -> Result<ScalarValue, String> {
+    let schema = DFSchema::empty();
+    let row = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &row).map_err(|e| e.to_string())?;
+    let value = context
+        .parse_sql_expr(&expr.to_string(), &schema)
+        .and_then(|logical| context.create_physical_expr(logical, &schema))
+        .and_then(|physical| physical.evaluate(&row)?.into_array(1))
+        .and_then(|value| ScalarValue::try_from_array(&value, 0));
+    value.map_err(|e| e.strip_backtrace())
 }
 
 /// The microseconds of an interval of days or less.

@@ -10,6 +10,7 @@ pub(crate) mod declare;
 pub(crate) mod depth;
 pub(crate) mod durations;
 pub(crate) mod expand;
+pub(crate) mod holds;
 pub(crate) mod rows;
 
 use datafusion::sql::sqlparser::ast::Statement;
