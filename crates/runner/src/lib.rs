@@ -6,6 +6,7 @@
 //!
 //! Not here: flags, terminals, what a subcommand means.
 
+mod account;
 mod advance;
 mod aside;
 mod batch;

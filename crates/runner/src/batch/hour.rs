@@ -7,10 +7,11 @@ use anyhow::Result;
 use arrow::array::RecordBatch;
 use connector::Hour;
 use journal::{Epoch, Journal, Syncs};
-use scan::Chosen;
+use scan::{Chosen, Merged};
 use serde_json::Value;
 use tokio::task::block_in_place;
 
+use crate::account::{account, take};
 use crate::aside::keep_refused;
 use crate::batch::repeats::{once_each, repeats};
 use crate::batch::wanted::current::identity;
@@ -90,6 +91,16 @@ pub(crate) async fn commit(
     })
 }
 
+/// What state would have made of the rows of an hour, of which so many repeat another.
+fn merged(repeats: BTreeMap<String, u64>, fed: &BTreeMap<String, u64>) -> BTreeMap<String, Merged> {
+    let merged = |(input, repeats): (String, u64)| {
+        let fed = fed.get(&input).copied().unwrap_or_default();
+        let known = repeats.min(fed);
+        (input, Merged { new: fed - known, known, ..Merged::default() })
+    };
+    repeats.into_iter().map(merged).collect()
+}
+
 /// Writes an hour where an epoch will publish it.
 pub(crate) async fn seal(
     job: &Job,
@@ -103,17 +114,18 @@ pub(crate) async fn seal(
     let Attempt { stage, syncs, number, token, .. } = attempt;
     let mut epoch = attempt.epoch(job);
     let mut ledger = read_rows(listed, hour).await?;
-    let repeats = repeats(job, listed, hour).await?;
     for (input, rows) in &refused {
         let place = partition(&rejected(input), hour);
         epoch.remove.extend(superseded(job, &rejected(input), hour, None)?);
         let count = keep_refused(&job.out, &place, stage, rows, &mut epoch, syncs)?;
         if count > 0 {
-            ledger.entry(input.clone()).or_default().reclass(count, |ledger| &mut ledger.rejected);
+            ledger.entry(input.clone()).or_default().rejected += count;
         }
     }
-    for (input, count) in repeats {
-        ledger.entry(input).or_default().reclass(count, |ledger| &mut ledger.duplicate);
+    let fed: BTreeMap<String, u64> =
+        ledger.iter().map(|(input, ledger)| (input.clone(), ledger.read.saturating_sub(ledger.rejected))).collect();
+    for (input, merged) in account(&fed, &merged(repeats(job, listed, hour).await?, &fed))? {
+        take(ledger.entry(input).or_default(), merged);
     }
     let (mut report, mut ids) = (Report::default(), Ids::default());
     for output in job.scan.outputs() {
@@ -136,9 +148,10 @@ pub(crate) async fn seal(
         if let Some(input) = once_each(job)
             && let Some(ledger) = ledger.get_mut(input)
         {
-            let repeats = sealed.told.saturating_sub(sealed.rows).min(ledger.accepted);
-            ledger.reclass(repeats, |ledger| &mut ledger.duplicate);
+            let retracted = sealed.told.saturating_sub(sealed.rows).min(ledger.accepted);
+            take(ledger, Merged { retracted, ..Merged::default() });
         }
+        ledger.iter().try_for_each(|(input, ledger)| ledger.check(input))?;
         ids.merge(sealed.ids);
         sealed.marker.content["ledger"] = serde_json::to_value(&ledger)?;
         let published = sealed.publish.as_ref().map(|publish| publish.path.as_str());

@@ -17,7 +17,8 @@ use futures::TryStreamExt;
 use journal::{Epoch, Journal, JournalError, Ledger};
 use scan::{Batch, CELLS, Chosen, Merged, State};
 
-use crate::advance::{account, advance, take};
+use crate::account::{account, take};
+use crate::advance::advance;
 use crate::aside::excess::Judged;
 use crate::guard::foreign::OwnFiles;
 use crate::guard::intact::{Intact, published};

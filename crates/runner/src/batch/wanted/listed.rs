@@ -299,7 +299,7 @@ pub(crate) async fn read_rows(listed: &[Listed], hour: Hour) -> Result<BTreeMap<
     let mut ledger = BTreeMap::new();
     for listed in listed {
         let read = listed.rows(hour).await?;
-        let here = Ledger { read, accepted: read, ..Ledger::default() };
+        let here = Ledger { read, ..Ledger::default() };
         ledger.entry(listed.input.name.clone()).or_insert_with(Ledger::default).add(&here);
     }
     Ok(ledger)
