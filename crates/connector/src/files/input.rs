@@ -1,13 +1,14 @@
 //! The files behind one `--in`, in reading order: a file, all below a directory, those that a pattern matches, or standard
 //! input.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use glob::{MatchOptions, Pattern};
+use thiserror::Error;
 use url::Url;
 use walkdir::{DirEntry, WalkDir};
 
@@ -103,7 +104,8 @@ impl Input {
         Ok(Self::Matching(PathBuf::from(directory), pattern))
     }
 
-    /// The files that are there now, in reading order. Names that start with `_` or `.` are no data, and what is below a
+    /// The files that are there now, in reading order. Files that are renamed meanwhile may be missing, or there twice:
+    /// [`Listing`](crate::files::listing::Listing) sees to that. Names that start with `_` or `.` are no data, and what is below a
     /// directory of such a name is none.
     pub(crate) fn files(&self, format: Option<FileFormat>) -> Result<Vec<InputFile>> {
         let mut files = match self {
@@ -123,22 +125,6 @@ impl Input {
 /// What tells a pattern from a path.
 const SIGNS: [char; 3] = ['*', '?', '['];
 
-/// How often files are listed again where one of them went, or got another name, while they were listed: it is under
-/// neither name then.
-const LISTED_AGAIN: usize = 20;
-
-/// Lists until no listed name has gone before it was looked at.
-fn listed(once: impl Fn() -> Result<(Vec<InputFile>, bool)>) -> Result<Vec<InputFile>> {
-    let (mut files, mut moved) = once()?;
-    for _ in 0..LISTED_AGAIN {
-        if !moved {
-            break;
-        }
-        (files, moved) = once()?;
-    }
-    Ok(files)
-}
-
 /// Whether a name that was just listed is one no more.
 fn has_gone(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound)
@@ -147,27 +133,19 @@ fn has_gone(path: &Path) -> bool {
 /// The files at any depth below a directory that are wanted by their path from there.
 fn below(root: &Path, format: Option<FileFormat>, wanted: impl Fn(&Path) -> bool) -> Result<Vec<InputFile>> {
     let is_hidden = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with(['_', '.']);
-    listed(|| {
-        let (mut files, mut moved) = (Vec::new(), false);
-        let entries = WalkDir::new(root).min_depth(1).follow_links(true).into_iter();
-        for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry)) {
-            let entry = match entry {
-                Err(e) if e.depth() > 0 && e.path().is_some_and(has_gone) => {
-                    moved = true;
-                    continue;
-                }
-                entry => entry.map_err(|e| unlisted(root, e))?,
-            };
-            let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-            if entry.file_type().is_dir() || !wanted(path) {
-                continue;
-            }
-            let file = InputFile::new(entry.path(), path.to_string_lossy().into_owned(), format)?;
-            moved |= file.is_none() && has_gone(entry.path());
-            files.extend(file);
+    let mut files = Vec::new();
+    let entries = WalkDir::new(root).min_depth(1).follow_links(true).into_iter();
+    for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry)) {
+        let entry = match entry {
+            Err(e) if e.depth() > 0 && e.path().is_some_and(has_gone) => continue,
+            entry => entry.map_err(|e| unlisted(root, e))?,
+        };
+        let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        if !entry.file_type().is_dir() && wanted(path) {
+            files.extend(InputFile::new(entry.path(), path.to_string_lossy().into_owned(), format)?);
         }
-        Ok((files, moved))
-    })
+    }
+    Ok(files)
 }
 
 fn unlisted(root: &Path, error: walkdir::Error) -> anyhow::Error {
@@ -185,28 +163,31 @@ fn unlisted(root: &Path, error: walkdir::Error) -> anyhow::Error {
 fn file_and_rotated(path: &Path, format: Option<FileFormat>) -> Result<Vec<InputFile>> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default();
-    listed(|| {
-        let named = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let (mut files, mut moved) =
-            (InputFile::new(path, named(path), format)?.into_iter().collect::<Vec<_>>(), false);
-        // What cannot be listed holds no rotated files that could be read.
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            let other = entry.file_name();
-            if other != name && other.to_str().is_some_and(|other| Some(names::plain(other)) == name.to_str()) {
-                let other = parent.join(other);
-                let rotated = InputFile::new(&other, named(&other), format).ok().flatten();
-                moved |= rotated.is_none() && has_gone(&other);
-                files.extend(rotated.map(|file| InputFile { rotated: true, ..file }));
-            }
+    let named = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let mut files: Vec<InputFile> = InputFile::new(path, named(path), format)?.into_iter().collect();
+    // What cannot be listed holds no rotated files that could be read.
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let other = entry.file_name();
+        if other != name && other.to_str().is_some_and(|other| Some(names::plain(other)) == name.to_str()) {
+            let other = parent.join(other);
+            let rotated = InputFile::new(&other, named(&other), format).ok().flatten();
+            files.extend(rotated.map(|file| InputFile { rotated: true, ..file }));
         }
-        Ok((files, moved))
-    })
+    }
+    Ok(files)
 }
 
-/// Whether a file that is gone, and of which nothing was read to know it again by, may be one that is compressed now.
-pub(crate) fn is_packed_away(name: &str, files: &[InputFile]) -> bool {
-    files.iter().any(|file| file.packed && names::plain(&file.name) == names::plain(name))
+/// Whether a file that is gone, and of which nothing was read to know it again by, may be one that is compressed now, and
+/// may have been renamed since.
+pub(crate) fn is_packed_away(name: &str, files: &[InputFile], is_known: impl Fn(&str) -> bool) -> bool {
+    let may_be = |file: &InputFile| names::plain(&file.name) == names::plain(name) || !is_known(&file.name);
+    files.iter().any(|file| file.packed && may_be(file))
 }
+
+/// A file that was listed has another name by now, or is gone: what is there must be looked at again.
+#[derive(Debug, Error)]
+#[error("{0} got another name, or was taken away, while it was looked at: run again")]
+pub(crate) struct Moved(String);
 
 impl InputFile {
     /// `None` where the file is gone meanwhile, or is a directory.
@@ -239,6 +220,21 @@ impl InputFile {
 }
 
 impl InputFile {
+    /// Opens the file that was listed, and no other that has its name by now.
+    ///
+    /// # Errors
+    /// [`Moved`]; what the system says.
+    pub(crate) fn open(&self) -> Result<File> {
+        let said = |e| failed(format!("read {}", self.path.display()), e);
+        let moved = || Moved(self.path.display().to_string());
+        let open = match File::open(&self.path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => bail!(moved()),
+            open => open.map_err(said)?,
+        };
+        ensure!(Stat::of(&open.metadata().map_err(said)?).is_same_file(&self.stat), moved());
+        Ok(open)
+    }
+
     /// The path of a file in the same directory, by its name in the input.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.path.with_file_name(Path::new(name).file_name().unwrap_or_default())

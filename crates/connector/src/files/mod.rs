@@ -5,6 +5,7 @@ pub(crate) mod block;
 pub(crate) mod input;
 pub(crate) mod known;
 pub(crate) mod line;
+pub(crate) mod listing;
 pub(crate) mod names;
 pub(crate) mod parquet_file;
 pub(crate) mod reading;

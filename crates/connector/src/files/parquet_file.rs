@@ -215,7 +215,7 @@ pub(crate) fn infer(file: &InputFile, time: &str) -> Result<Schema> {
 /// The embedded Arrow schema is not read: it says nothing that Parquet's own does not, and a corrupt one panics.
 fn builder(file: &InputFile) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let said = |e: &dyn std::fmt::Display| format!("read {}: {e}", file.path.display());
-    let input = File::open(&file.path).map_err(|e| failed(format!("read {}", file.path.display()), e))?;
+    let input = file.open()?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     match catch_unwind(AssertUnwindSafe(|| ParquetRecordBatchReaderBuilder::try_new_with_options(input, options))) {
         Ok(Ok(builder)) => Ok(builder),

@@ -43,7 +43,7 @@ enum Kind {
 /// How a file opens.
 pub(crate) enum Opened {
     Reading(Box<Reading>),
-    /// Another file has its name now, or it is gone.
+    /// It is not what it was when it was looked at.
     Moved,
     /// It is not whole yet.
     Half,
@@ -63,6 +63,9 @@ pub(crate) enum Next {
 
 impl Reading {
     /// Opens a file at its mark. `compared` says whether the file that is open now is what the mark was compared with.
+    ///
+    /// # Errors
+    /// [`Moved`](crate::files::input::Moved); a file that cannot be read, or is not what was read of it.
     pub(crate) fn open(
         file: &InputFile,
         shape: &Shape,
@@ -70,10 +73,7 @@ impl Reading {
         compared: impl Fn(&File, Stat) -> bool,
     ) -> Result<Opened> {
         let said = |e| failed(format!("read {}", file.path.display()), e);
-        let input = match File::open(&file.path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Opened::Moved),
-            input => input.map_err(said)?,
-        };
+        let input = file.open()?;
         let stat = Stat::of(&input.metadata().map_err(said)?);
         if !compared(&input, stat) {
             return Ok(Opened::Moved);
@@ -92,7 +92,7 @@ impl Reading {
                 if !parquet_file::is_whole(&input, stat.bytes).map_err(said)? {
                     return Ok(Opened::Half);
                 }
-                let sum = sum::RowSum(sum::of_file(&file.path).map_err(said)?);
+                let sum = sum::RowSum(sum::of_file(file.open()?).map_err(said)?);
                 if Stat::of(&beside.metadata().map_err(said)?) != stat {
                     return Ok(Opened::Half);
                 }

@@ -11,11 +11,13 @@ use crate::decode::Decoder;
 use crate::decode::text_format::TextFormat;
 use crate::fault::SourceError;
 use crate::files::block::Block;
-use crate::files::input::{FileFormat, Input, InputFile, Stat, is_packed_away};
+use crate::files::input::{FileFormat, Input, InputFile, Moved, Stat, is_packed_away};
 use crate::files::known::Known;
 use crate::files::known::contents::read_to;
 use crate::files::known::kinship::{Kinship, kinship};
 use crate::files::known::mark::{Changes, FileMark};
+use crate::files::listing::Listing;
+use crate::files::names;
 use crate::files::reading::{Next, Opened, Reading, Shape, half};
 use crate::files::text_file::TextFile;
 use crate::source::Offset;
@@ -25,14 +27,14 @@ const MANY: usize = 1000;
 const REST: u32 = 20;
 
 /// What is not as it was is looked at so often again, after a moment, before it is an error.
-const ROTATION_TRIES: usize = 3;
+const ROTATION_TRIES: usize = 10;
 const ROTATION: Duration = Duration::from_millis(10);
 
 /// Half a row is named once it has waited so long for its end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Walk {
-    input: Input,
+    listing: Listing,
     /// What a pipe gives, until it is opened, and where to begin in it.
     pipe: Option<(Box<dyn Read + Send>, Offset)>,
     text: Option<TextFile>,
@@ -54,8 +56,6 @@ pub(crate) struct Walk {
     looked: Option<(Instant, Duration)>,
     /// The names of the files that a run that does not follow is to read: files that came after its beginning are another run's.
     bounds: Option<HashSet<String>>,
-    /// What was there when the input was opened, until it is looked at.
-    first: Option<Vec<InputFile>>,
 }
 
 /// What comes next.
@@ -72,23 +72,23 @@ impl Walk {
     /// # Errors
     /// The input does not exist, or without `follow` holds no file.
     pub(crate) fn new(path: &str, shape: Shape, follow: bool) -> Result<Self> {
-        let input = Input::new(path)?;
-        let files = input.files(shape.format)?;
+        let listing = Listing::new(Input::new(path)?, shape.format)?;
+        let files = listing.files();
         if files.is_empty() && !follow {
             bail!(SourceError::Missing(format!("{path} holds no file")));
         }
         let names = || files.iter().filter(|file| !file.rotated).map(|file| file.name.clone()).collect();
         let bounds = (!follow).then(names);
-        Ok(Self { bounds, first: Some(files), ..Self::over(input, shape, follow) })
+        Ok(Self { bounds, ..Self::over(listing, shape, follow) })
     }
 
     pub(crate) fn pipe(pipe: Box<dyn Read + Send>, shape: Shape) -> Self {
-        Self { pipe: Some((pipe, Offset::default())), ..Self::over(Input::Pipe, shape, false) }
+        Self { pipe: Some((pipe, Offset::default())), ..Self::over(Listing::pipe(), shape, false) }
     }
 
-    fn over(input: Input, shape: Shape, follow: bool) -> Self {
+    fn over(listing: Listing, shape: Shape, follow: bool) -> Self {
         Self {
-            input,
+            listing,
             pipe: None,
             text: None,
             shape,
@@ -102,7 +102,6 @@ impl Walk {
             steps: VecDeque::new(),
             looked: None,
             bounds: None,
-            first: None,
         }
     }
 
@@ -118,7 +117,7 @@ impl Walk {
         if !offset.files.is_empty() {
             self.known = Known::new(offset.files.clone());
         } else if !offset.file.is_empty() {
-            self.known = Known::from_place(&self.input.files(self.shape.format)?, offset)?;
+            self.known = Known::from_place(self.listing.files(), offset)?;
         }
         self.look()?;
         self.steps.retain(|step| !matches!(step, Step::Marks(_)));
@@ -139,7 +138,7 @@ impl Walk {
 
     /// The next rows, all of one file, or what else there is to say; `None` where nothing more is there now.
     pub(crate) fn next(&mut self, rows_max: usize, hungry: &dyn Fn() -> bool) -> Result<Option<Step>> {
-        if matches!(self.input, Input::Pipe) {
+        if self.listing.is_pipe() {
             return Ok(self.text()?.next(rows_max, true, hungry)?.map(Step::Rows));
         }
         self.waiting.clear();
@@ -150,7 +149,10 @@ impl Walk {
             if self.reading.is_some() {
                 self.read(rows_max, hungry)?;
             } else if let Some(file) = self.unread.pop_front() {
-                self.open(file)?;
+                match self.open(file) {
+                    Err(e) if e.is::<Moved>() => self.look()?,
+                    opened => opened?,
+                }
             } else if !self.look_again()? {
                 return Ok(None);
             }
@@ -171,35 +173,29 @@ impl Walk {
 
     fn look(&mut self) -> Result<()> {
         let begun = Instant::now();
-        let mut files = self.met();
-        for _ in 0..ROTATION_TRIES {
-            // A listing in the midst of a rotation may have missed a file under either name.
-            if files.is_err() {
-                std::thread::sleep(ROTATION);
-                files = self.met();
+        let (mut tries, mut sure) = (0, false);
+        let changes = loop {
+            self.listing.again()?;
+            match self.known.meet(self.listing.files()) {
+                // What was read of a file may be on its way to another place.
+                Err(_) if tries < ROTATION_TRIES => {
+                    std::thread::sleep(ROTATION);
+                    tries += 1;
+                }
+                // A new file may have the name and the inode of one that was compressed and renamed, so that two listings agree
+                // in which it is under neither name: it is gone only where the next one misses it too.
+                Ok(changes) if !sure && are_fewer(&changes) => sure = true,
+                changes => break changes?,
             }
-        }
-        let files = files?;
-        self.looked = (files.len() > MANY).then(|| (Instant::now(), begun.elapsed()));
-        self.unread = files.into_iter().filter(|file| self.is_unread(file)).collect();
-        self.say_halves();
-        Ok(())
-    }
-
-    /// The files that are there, with every one that was read before known again.
-    fn met(&mut self) -> Result<Vec<InputFile>> {
-        let mut files = self.first.take().map_or_else(|| self.input.files(self.shape.format), Ok)?;
-        let mut changes = self.known.meet(&files)?;
-        if are_fewer(&changes) {
-            // A file that is renamed while the directory is listed may be in the listing under neither name. Taken for gone, it
-            // would not be known again once it is compressed: it is gone only where a second listing misses it too.
-            files = self.input.files(self.shape.format)?;
-            changes = self.known.meet(&files)?;
-        }
+        };
         if !changes.is_empty() {
             self.note(changes);
         }
-        Ok(files)
+        let files = self.listing.files();
+        self.looked = (files.len() > MANY).then(|| (Instant::now(), begun.elapsed()));
+        self.unread = files.iter().filter(|file| self.is_unread(file)).cloned().collect();
+        self.say_halves();
+        Ok(())
     }
 
     fn note(&mut self, changes: Changes) {
@@ -228,7 +224,11 @@ impl Walk {
         let Some(mark) = begun.map_or_else(|| self.begin(&file), |mark| Ok(Some(mark)))? else { return Ok(()) };
         let known = &self.known;
         let compared = |open: &File, now: Stat| known.is_as_compared(&file, open, &mark, now);
-        match Reading::open(&file, &self.shape, &mark, compared)? {
+        let opened = match Reading::open(&file, &self.shape, &mark, compared) {
+            Err(e) if e.is::<Moved>() => Opened::Moved,
+            opened => opened?,
+        };
+        match opened {
             Opened::Reading(reading) => {
                 if known.mark(&file.name) != Some(&mark) {
                     self.note(vec![(file.name.clone(), Some(mark))]);
@@ -249,7 +249,7 @@ impl Walk {
     fn begin(&mut self, file: &InputFile) -> Result<Option<FileMark>> {
         let before = self.known.mark(&file.name).cloned();
         let partition = before.as_ref().map_or_else(|| self.known.before(&file.name), |mark| mark.partition);
-        match kinship(file, &self.known)? {
+        match self.kinship(file)? {
             Kinship::None => {
                 let beginning = || FileMark::beginning(&file.name, partition, file.stat);
                 return Ok(Some(before.map_or_else(beginning, |mark| FileMark { copy: false, ..mark })));
@@ -274,11 +274,23 @@ impl Walk {
         Ok(None)
     }
 
+    /// What a file is to the others, if all of them still have the names by which they were compared.
+    fn kinship(&self, file: &InputFile) -> Result<Kinship> {
+        let kinship = match kinship(file, &self.known) {
+            Err(e) if e.is::<Moved>() => return Ok(Kinship::Unclear),
+            kinship => kinship?,
+        };
+        let compared = names::plain(&file.name) != file.name;
+        Ok(if compared && !self.listing.is_true()? { Kinship::Unclear } else { kinship })
+    }
+
     /// Whether a file that was found is nowhere any more.
-    fn vanished(&self, file: &InputFile) -> Result<bool> {
-        let files = self.input.files(self.shape.format)?;
+    fn vanished(&mut self, file: &InputFile) -> Result<bool> {
+        self.listing.again()?;
+        let files = self.listing.files();
+        let is_known = |name: &str| self.known.mark(name).is_some();
         let there = |other: &InputFile| other.name == file.name || other.stat.is_same_file(&file.stat);
-        Ok(!files.iter().any(there) && !is_packed_away(&file.name, &files))
+        Ok(!files.iter().any(there) && !is_packed_away(&file.name, files, is_known))
     }
 
     /// Leaves a file that is not whole yet for later.
@@ -393,42 +405,4 @@ fn are_fewer(changes: &Changes) -> bool {
 fn is_cut(error: &anyhow::Error) -> bool {
     let is_end = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
     error.chain().any(|cause| cause.downcast_ref().is_some_and(is_end))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::schema;
-
-    fn walk(path: &std::path::Path) -> Walk {
-        let shape = Shape { schema: schema::parse("id text").unwrap(), time: String::new(), format: None };
-        Walk::new(path.to_str().unwrap(), shape, true).unwrap()
-    }
-
-    /// How many blocks of rows there are.
-    fn blocks(walk: &mut Walk) -> usize {
-        let steps = std::iter::from_fn(|| walk.next(9, &|| true).unwrap());
-        steps.filter(|step| matches!(step, Step::Rows(_))).count()
-    }
-
-    /// The listing was made before a file got another name, and its files were looked at after that.
-    #[test]
-    fn a_file_that_a_listing_misses_while_it_is_renamed_is_known_again_once_it_is_compressed() {
-        let directory = tempfile::TempDir::new().unwrap();
-        let log = |ending: &str| directory.path().join(format!("app.jsonl{ending}"));
-        fs::write(log(".1"), "{\"id\":\"a\"}\n").unwrap();
-        let mut walk = walk(directory.path());
-        assert_eq!(blocks(&mut walk), 1);
-        fs::rename(log(".1"), log(".2")).unwrap();
-        walk.first = Some(vec![]);
-        assert_eq!(blocks(&mut walk), 0);
-        let packed = fs::File::create(log(".2.gz")).unwrap();
-        let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
-        io::Write::write_all(&mut packed, &fs::read(log(".2")).unwrap()).unwrap();
-        packed.finish().unwrap();
-        fs::remove_file(log(".2")).unwrap();
-        assert_eq!(blocks(&mut walk), 0, "its rows were read");
-    }
 }

@@ -97,6 +97,25 @@ async fn copies_that_are_kept_are_not_read() {
     assert_eq!(ids(&rest(&mut again).await), ["e", "d"], "what comes behind a copy is new");
 }
 
+/// The copy then stands for the file, and the file for its copy.
+#[tokio::test]
+async fn a_file_that_goes_elsewhere_compressed_is_known_again_although_a_copy_of_it_is_nearer() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    append(&path.join("app.jsonl"), &rows(&["a", "b"]));
+    let mut source = open(path, true).unwrap();
+    assert_eq!(ids(&rest(&mut source).await), ["a", "b"]);
+    fs::copy(path.join("app.jsonl"), path.join("app.jsonl.1")).unwrap();
+    assert!(rest(&mut source).await.is_empty());
+    gzip(&path.join("app.jsonl"), &path.join("_packed"));
+    fs::rename(path.join("_packed"), path.join("kept.jsonl.gz")).unwrap();
+    fs::remove_file(path.join("app.jsonl")).unwrap();
+    let mut again = restarted(path, &source, true).await.unwrap();
+    for source in [&mut source, &mut again] {
+        assert!(rest(source).await.is_empty());
+    }
+}
+
 /// A file has the name of one that is deleted: `rotate 1` of logrotate.
 #[tokio::test]
 async fn the_name_of_a_file_that_is_gone_may_be_used_again() {

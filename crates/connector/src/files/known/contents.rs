@@ -1,7 +1,6 @@
 //! What a file holds of what was read: which marks stand between its rows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
 use std::io;
 
 use anyhow::Result;
@@ -32,7 +31,7 @@ pub(crate) fn holds_as_before(file: &InputFile, name: &str, mark: &FileMark, tai
     if holds
         && file.name == name
         && file.is_plain_text()
-        && let Ok(tail) = File::open(&file.path).and_then(|open| sum::of_tail(&open, mark.position))
+        && let Some(tail) = tail_of(file, mark)
     {
         tails.insert(name.to_owned(), tail);
     }
@@ -40,14 +39,17 @@ pub(crate) fn holds_as_before(file: &InputFile, name: &str, mark: &FileMark, tai
 }
 
 fn has_tail(file: &InputFile, mark: &FileMark, tail: Option<&u128>) -> bool {
-    let found = || File::open(&file.path).and_then(|open| sum::of_tail(&open, mark.position)).ok();
-    file.is_plain_text() && tail.is_some_and(|tail| Some(*tail) == found())
+    file.is_plain_text() && tail.is_some_and(|tail| Some(*tail) == tail_of(file, mark))
+}
+
+fn tail_of(file: &InputFile, mark: &FileMark) -> Option<u128> {
+    sum::of_tail(&file.open().ok()?, mark.position).ok()
 }
 
 /// Whether a file holds all that was read of the marked one.
 pub(crate) fn holds(file: &InputFile, mark: &FileMark) -> Result<bool> {
     let FileFormat::Text(_) = file.format else {
-        return Ok(mark.stat.bytes == file.stat.bytes && whole(file)? == Some(mark.sum));
+        return Ok(mark.stat.bytes == file.stat.bytes && whole(file)? == mark.sum);
     };
     let mut holds = mark.position == 0;
     stretches(file, |stretch| {
@@ -83,7 +85,7 @@ impl<'a> Contents<'a> {
         if !file.is_text() {
             let marks = self.positions.values().flatten();
             let mut same = marks.filter(|(_, mark)| mark.stat.bytes == file.stat.bytes).peekable();
-            let sum = same.peek().map(|_| whole(file)).transpose()?.flatten();
+            let sum = same.peek().map(|_| whole(file)).transpose()?;
             return Ok(same.filter(|(_, mark)| Some(mark.sum) == sum).map(|(at, _)| *at).collect());
         }
         let mut held = Vec::new();
@@ -111,13 +113,10 @@ pub(crate) fn heads(file: &InputFile) -> Result<([u64; 2], u64)> {
     Ok(heads)
 }
 
-/// The sum of all bytes of a file; `None` where it is gone meanwhile.
-fn whole(file: &InputFile) -> Result<Option<RowSum>> {
-    match sum::of_file(&file.path) {
-        Ok(sum) => Ok(Some(RowSum(sum))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(failed(format!("read {}", file.path.display()), e)),
-    }
+/// The sum of all bytes of a file.
+fn whole(file: &InputFile) -> Result<RowSum> {
+    let sum = sum::of_file(file.open()?).map_err(|e| failed(format!("read {}", file.path.display()), e))?;
+    Ok(RowSum(sum))
 }
 
 /// What stands between two rows of a text, or before the first or behind the last.
@@ -132,16 +131,12 @@ struct Stretch {
     rows: u64,
 }
 
-/// Goes from stretch to stretch for as long as `visit` wants more. A file that is gone meanwhile has none, and one that
-/// is not compressed to the end yet only those that are there.
+/// Goes from stretch to stretch for as long as `visit` wants more. A file that is not compressed to the end yet has
+/// only those that are there.
 fn stretches(file: &InputFile, mut visit: impl FnMut(&Stretch) -> bool) -> Result<()> {
     let FileFormat::Text(format) = file.format else { return Ok(()) };
     let said = |e| failed(format!("read {}", file.path.display()), e);
-    let open = match File::open(&file.path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        open => open.map_err(said)?,
-    };
-    let mut rows = Rows::new(unpacked(open, file.packed).map_err(said)?, format, 0);
+    let mut rows = Rows::new(unpacked(file.open()?, file.packed).map_err(said)?, format, 0);
     let mut stretch = Stretch { from: 0, to: 0, sum: RowSum::default(), heads: [0; 2], rows: 0 };
     loop {
         let next = match rows.next(true) {
@@ -167,7 +162,7 @@ pub(crate) fn read_to(file: &InputFile, place: Option<&Offset>) -> Result<FileMa
     let mut mark = FileMark { rest: place.is_some(), ..mark };
     let FileFormat::Text(format) = file.format else {
         mark.row = place.map_or_else(|| parquet_file::count(file), |place| Ok(place.row))?;
-        mark.sum = whole(file)?.unwrap_or_default();
+        mark.sum = whole(file)?;
         return Ok(FileMark { position: mark.row, head: mark.sum.0 as u64, ..mark });
     };
     stretches(file, |stretch| {

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use anyhow::Result;
 
@@ -31,7 +30,7 @@ pub(crate) enum Kinship {
 /// the one that it would replace.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// [`Moved`](crate::files::input::Moved); a file that cannot be read.
 pub(crate) fn kinship(file: &InputFile, known: &Known) -> Result<Kinship> {
     let plain = names::plain(&file.name);
     if plain == file.name || !file.is_text() {
@@ -40,6 +39,9 @@ pub(crate) fn kinship(file: &InputFile, known: &Known) -> Result<Kinship> {
     let said = |e| failed(format!("read {}", file.path.display()), e);
     let unpacked = names::unpacked(&file.name);
     let (heads, rows) = heads(file)?;
+    let begins = |name: &str, original: File| {
+        begins_with((original, names::is_packed(name)), (file.open()?, file.packed)).map_err(said)
+    };
     for (name, mark) in known.of_plain_name(plain).filter(|(name, _)| *name != file.name) {
         let may_be = match rows {
             // As long as nothing is in it, it is to become a copy of the one that it would replace.
@@ -50,34 +52,40 @@ pub(crate) fn kinship(file: &InputFile, known: &Known) -> Result<Kinship> {
         if !may_be {
             continue;
         }
-        let original = file.beside(name);
-        if !is_as_read(&original, mark) {
+        let as_read =
+            |original: &File| stat_as_read(original, mark).filter(|_| known.ends_as_read(name, original, mark));
+        let original = File::open(file.beside(name)).ok();
+        let Some((original, before)) = original.and_then(|original| as_read(&original).map(|stat| (original, stat)))
+        else {
             return Ok(Kinship::Unclear);
-        }
-        if begins_with(&original, &file.path).map_err(said)? {
+        };
+        if begins(name, original.try_clone().map_err(said)?)? {
             return Ok(Kinship::Copy);
+        }
+        // It may have been truncated while it was compared.
+        if as_read(&original) != Some(before) {
+            return Ok(Kinship::Unclear);
         }
     }
     for name in [unpacked, plain].into_iter().filter(|name| *name != file.name) {
-        let original = file.beside(name);
         let is_read = known.mark(name).is_some_and(|mark| mark.row > 0);
-        if !is_read && begins_with(&original, &file.path).map_err(said)? {
+        let original = File::open(file.beside(name)).ok().filter(|_| !is_read);
+        if original.map_or(Ok(false), |original| begins(name, original))? {
             return Ok(Kinship::Later);
         }
     }
     Ok(Kinship::None)
 }
 
-fn is_as_read(path: &Path, mark: &FileMark) -> bool {
-    let same = |stat: Stat| stat.is_same_file(&mark.stat) && stat.bytes >= mark.stat.bytes;
-    std::fs::metadata(path).is_ok_and(|metadata| same(Stat::of(&metadata)))
+/// What an open file looks like, where it may hold all that was read of it.
+fn stat_as_read(open: &File, mark: &FileMark) -> Option<Stat> {
+    let stat = open.metadata().ok().map(|metadata| Stat::of(&metadata))?;
+    (stat.is_same_file(&mark.stat) && stat.bytes >= mark.stat.bytes).then_some(stat)
 }
 
-/// Whether a file begins with all that another holds so far.
-fn begins_with(whole: &Path, part: &Path) -> io::Result<bool> {
-    let packed = |path: &Path| path.to_str().is_some_and(names::is_packed);
-    let (Ok(open_whole), Ok(open_part)) = (File::open(whole), File::open(part)) else { return Ok(false) };
-    let (mut whole, mut part) = (unpacked(open_whole, packed(whole))?, unpacked(open_part, packed(part))?);
+/// Whether a file begins with all that another holds so far; each with whether it is compressed.
+fn begins_with(whole: (File, bool), part: (File, bool)) -> io::Result<bool> {
+    let (mut whole, mut part) = (unpacked(whole.0, whole.1)?, unpacked(part.0, part.1)?);
     let (mut expected, mut found) = (Vec::new(), Vec::new());
     loop {
         expected.clear();

@@ -37,8 +37,12 @@ pub(crate) fn meet(marks: &BTreeMap<String, FileMark>, files: &[InputFile], tail
     }
     let mut meeting = Meeting { files, lost, copies, taken, tails };
     meeting.find(|mark| !mark.copy)?;
-    // A copy is one for as long as no file that was read needs it.
-    meeting.taken.extend(same_copies);
+    // A copy is one for as long as no file that was read needs it; another file may then hold what it held.
+    for name in same_copies {
+        if !meeting.taken.insert(name) {
+            meeting.lost.push(Lost { name, mark: &marks[name], now: None });
+        }
+    }
     meeting.find(|mark| mark.copy)?;
     // Files that are gone come later: their inodes may have been used again.
     meeting.by_inode(&|mark| mark.row > 0 && mark.gone)?;
@@ -154,6 +158,7 @@ impl<'a> Meeting<'a, '_> {
 
     fn changes(self, there: &HashMap<&str, &'a InputFile>) -> Result<Changes> {
         let mut changes = Changes::new();
+        let marked: HashSet<&str> = self.lost.iter().map(|lost| lost.name).chain(self.taken.iter().copied()).collect();
         for Lost { name, mark, now } in &self.lost {
             let name = (*name).to_owned();
             let other = there.get(name.as_str()).filter(|file| self.is_free(file));
@@ -166,7 +171,10 @@ impl<'a> Meeting<'a, '_> {
                 // Rotation has taken away one that was read to its end, and given its name to one that was not begun.
                 (None, Some(_)) if !mark.rest && names::is_rotated(&name) => changes.push((name, Some(gone(mark)))),
                 (None, Some(file)) => bail!(changed(file, mark)),
-                (None, None) if mark.row == 0 && (!mark.rest || is_packed_away(&name, self.files)) => {
+                (None, None)
+                    if mark.row == 0
+                        && (!mark.rest || is_packed_away(&name, self.files, |name| marked.contains(name))) =>
+                {
                     changes.push((name, None));
                 }
                 (None, None) if mark.rest => bail!(SourceError::BadData(format!(

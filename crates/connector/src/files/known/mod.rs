@@ -106,6 +106,11 @@ impl Known {
         now == file.stat || mark.position == 0 || self.tails.get(&file.name).is_some_and(|known| Some(*known) == tail())
     }
 
+    /// Whether a file that was read still ends before its mark as it did when it was compared last, where that is known.
+    pub(crate) fn ends_as_read(&self, name: &str, open: &File, mark: &FileMark) -> bool {
+        self.tails.get(name).is_none_or(|known| sum::of_tail(open, mark.position).ok() == Some(*known))
+    }
+
     /// Finds every file that was read among those that are there, and says what became of it.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use twox_hash::XxHash3_128;
 
@@ -22,8 +21,8 @@ impl RowSum {
 }
 
 /// A sum of all bytes, a mebibyte after the other.
-pub(crate) fn of_file(path: &Path) -> io::Result<u128> {
-    let (mut file, mut block, mut sum) = (File::open(path)?, Vec::new(), RowSum::default());
+pub(crate) fn of_file(mut file: File) -> io::Result<u128> {
+    let (mut block, mut sum) = (Vec::new(), RowSum::default());
     loop {
         block.clear();
         if file.by_ref().take(1 << 20).read_to_end(&mut block)? == 0 {
