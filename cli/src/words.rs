@@ -1,14 +1,17 @@
 //! Words of the command line to values.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use arrow::array::timezone::Tz;
 use arrow::datatypes::Schema;
 use clap::Command;
-use connector::Location;
+use connector::{Location, Unit};
 use scan::Literal;
 
 use crate::exit::Usage;
@@ -23,6 +26,35 @@ pub fn microseconds(text: &str) -> Result<i64, String> {
         return Err("too long: at most 36500days, a hundred years".to_owned());
     }
     i64::try_from(duration.as_micros()).map_err(|e| e.to_string())
+}
+
+/// The event time: `ts`, or `ts:s` where the numbers in it are seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeColumn {
+    pub name: String,
+    /// What its numbers count, where that is said.
+    pub unit: Option<Unit>,
+}
+
+impl From<&str> for TimeColumn {
+    fn from(text: &str) -> TimeColumn {
+        let unit = text.rsplit_once(':').and_then(|(name, unit)| Some((name, unit.parse().ok()?)));
+        let (name, unit) = unit.map_or((text, None), |(name, unit)| (name, Some(unit)));
+        TimeColumn { name: name.to_owned(), unit }
+    }
+}
+
+impl FromStr for TimeColumn {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<TimeColumn, Infallible> {
+        Ok(text.into())
+    }
+}
+
+/// `UTC`, `Europe/Berlin`, `+05:30`.
+pub fn zone(text: &str) -> Result<Tz, String> {
+    text.parse().map_err(|_| "no zone: write UTC, Europe/Berlin or +05:30".to_owned())
 }
 
 /// `URI`, or `NAME=URI`: a name has no slash.

@@ -38,6 +38,7 @@ mod main {
     mod openbandit;
     mod poison;
     mod pool;
+    mod raw_rows;
     mod readme;
     mod resume;
     mod side;

@@ -9,7 +9,7 @@ use scan::Literal;
 use crate::exit::Usage;
 use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
-use crate::words::{columns, microseconds};
+use crate::words::{TimeColumn, columns, microseconds};
 
 /// Distinct requests that showed and played each group in each epoch, and their ratio
 #[derive(Args, Debug)]
@@ -36,9 +36,9 @@ pub struct Aggregate {
     /// List the request ids too, as impression_requests and play_requests; state and output grow with them
     #[arg(long, conflicts_with = "approx")]
     sets: bool,
-    /// The column that says when an event happened
-    #[arg(long, value_name = "COLUMN", default_value = "ts")]
-    time: String,
+    /// The column that says when an event happened, and what numbers in it count: ts:s, ms, us, ns [milliseconds]
+    #[arg(long, value_name = "COLUMN[:UNIT]", default_value = "ts")]
+    time: TimeColumn,
 }
 
 const DAY: i64 = 86_400_000_000;
@@ -55,8 +55,10 @@ impl Aggregate {
                 2.0 * error
             );
         }
-        let mut replaced =
-            BTreeMap::from([("video_id".to_owned(), columns(&self.by)?), ("ts".to_owned(), vec![self.time.clone()])]);
+        let mut replaced = BTreeMap::from([
+            ("video_id".to_owned(), columns(&self.by)?),
+            ("ts".to_owned(), vec![self.time.name.clone()]),
+        ]);
         if !self.sets {
             replaced.extend(["impression_requests", "play_requests"].map(|column| (column.to_owned(), Vec::new())));
         }

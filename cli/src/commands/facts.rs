@@ -9,7 +9,7 @@ use scan::Literal;
 use crate::exit::Usage;
 use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
-use crate::words::{columns, microseconds};
+use crate::words::{TimeColumn, columns, microseconds};
 
 /// Labels with the facts as they stood: what was known of each label's subject when it came
 #[derive(Args, Debug)]
@@ -40,9 +40,9 @@ pub struct Facts {
     /// request, latest or null
     #[arg(long, value_name = "COLUMN")]
     by_request: Option<String>,
-    /// The column that says when an event happened
-    #[arg(long, value_name = "COLUMN", default_value = "ts")]
-    time: String,
+    /// The column that says when an event happened, and what numbers in it count: ts:s, ms, us, ns [milliseconds]
+    #[arg(long, value_name = "COLUMN[:UNIT]", default_value = "ts")]
+    time: TimeColumn,
 }
 
 impl Facts {
@@ -52,7 +52,7 @@ impl Facts {
         }
         let on = columns(&self.on)?;
         let mut replaced =
-            BTreeMap::from([("subject".to_owned(), on.clone()), ("ts".to_owned(), vec![self.time.clone()])]);
+            BTreeMap::from([("subject".to_owned(), on.clone()), ("ts".to_owned(), vec![self.time.name.clone()])]);
         match &self.by_request {
             Some(request) => replaced.insert("request".to_owned(), vec![request.clone()]),
             None => {

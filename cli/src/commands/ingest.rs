@@ -8,7 +8,7 @@ use scan::Literal;
 
 use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
-use crate::words::microseconds;
+use crate::words::{TimeColumn, microseconds};
 
 /// The defaults of `--id`, `--time` and `--dedup`.
 pub const ID: &str = "event_id";
@@ -34,9 +34,9 @@ pub struct Ingest {
     /// The column that identifies an event
     #[arg(long, value_name = "COLUMN", default_value = ID)]
     id: String,
-    /// The column that says when it happened
-    #[arg(long, value_name = "COLUMN", default_value = TIME)]
-    time: String,
+    /// The column that says when it happened, and what numbers in it count: ts:s, ms, us, ns [milliseconds]
+    #[arg(long, value_name = "COLUMN[:UNIT]", default_value = TIME)]
+    time: TimeColumn,
     /// A row repeats an event that is at most this much earlier
     #[arg(long, value_name = "TIME", default_value = DEDUP, value_parser = microseconds)]
     dedup: i64,
@@ -50,7 +50,7 @@ pub struct Ingest {
 
 impl Ingest {
     pub fn plan(self) -> Result<Plan> {
-        let columns = [("event_id", &self.id), ("ts", &self.time)];
+        let columns = [("event_id", &self.id), ("ts", &self.time.name)];
         Ok(Plan {
             columns: columns.into_iter().map(|(name, column)| (name.to_owned(), vec![column.clone()])).collect(),
             params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(self.dedup))]),

@@ -8,7 +8,7 @@ use scan::Literal;
 
 use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
-use crate::words::{columns, microseconds};
+use crate::words::{TimeColumn, columns, microseconds};
 
 /// Plays with the impressions they came from
 #[derive(Args, Debug)]
@@ -32,9 +32,9 @@ pub struct Join {
     /// Which rows stand without a partner
     #[arg(long = "type", value_enum, default_value_t, value_name = "TYPE")]
     kind: Kind,
-    /// The column that says when an event happened
-    #[arg(long, value_name = "COLUMN", default_value = "ts")]
-    time: String,
+    /// The column that says when an event happened, and what numbers in it count: ts:s, ms, us, ns [milliseconds]
+    #[arg(long, value_name = "COLUMN[:UNIT]", default_value = "ts")]
+    time: TimeColumn,
 }
 
 /// Which rows stand without a partner.
@@ -60,7 +60,7 @@ impl Join {
         Ok(Plan {
             columns: BTreeMap::from([
                 ("request_id".to_owned(), columns(&self.on)?),
-                ("ts".to_owned(), vec![self.time.clone()]),
+                ("ts".to_owned(), vec![self.time.name.clone()]),
             ]),
             params: BTreeMap::from([
                 ("within".to_owned(), Literal::Interval(self.within)),

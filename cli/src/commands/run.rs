@@ -8,7 +8,7 @@ use scan::Script;
 
 use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
-use crate::words::{literal, pair};
+use crate::words::{TimeColumn, literal, pair};
 
 /// A SQL script of your own as f, with the same runners and guarantees
 #[derive(Args, Debug)]
@@ -27,9 +27,9 @@ pub struct Run {
     /// A value of the script's `param` in place of its own
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     param: Vec<(String, String)>,
-    /// The event time column of the inputs
-    #[arg(long, value_name = "COLUMN", default_value = "ts")]
-    time: String,
+    /// The event time column of the inputs, and what numbers in it count: ts:s, ms, us, ns [milliseconds]
+    #[arg(long, value_name = "COLUMN[:UNIT]", default_value = "ts")]
+    time: TimeColumn,
 }
 
 impl Run {

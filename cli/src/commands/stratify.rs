@@ -12,7 +12,7 @@ use crate::exit::Usage;
 use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
 use crate::plan::report_file::ReportFile;
-use crate::words::expressions;
+use crate::words::{TimeColumn, expressions};
 
 /// A sample of the rows that keeps to rules: so many of this, such a share of that
 #[derive(Args, Debug)]
@@ -77,9 +77,9 @@ pub struct Stratify {
     /// The column that tells one event from another
     #[arg(long, value_name = "COLUMN", default_value = "event_id")]
     id: String,
-    /// The column that says when an event happened
-    #[arg(long, value_name = "COLUMN", default_value = "ts")]
-    time: String,
+    /// The column that says when an event happened, and what numbers in it count: ts:s, ms, us, ns [milliseconds]
+    #[arg(long, value_name = "COLUMN[:UNIT]", default_value = "ts")]
+    time: TimeColumn,
 }
 
 impl Stratify {
@@ -95,7 +95,7 @@ impl Stratify {
         }
         let mut replaced = BTreeMap::from([
             ("event_id".to_owned(), vec![self.id.clone()]),
-            ("ts".to_owned(), vec![self.time.clone()]),
+            ("ts".to_owned(), vec![self.time.name.clone()]),
         ]);
         if splits.is_empty() {
             replaced.insert("split".to_owned(), Vec::new());

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
+use connector::Unit;
 use runner::{Asked, Merged};
 use scan::{Binding, Literal, Sampling, Script};
 
@@ -24,7 +25,7 @@ use crate::plan::policies::Policies;
 use crate::plan::regions::Region;
 use crate::plan::report_file::ReportFile;
 use crate::scripts::script;
-use crate::words::absolute;
+use crate::words::{TimeColumn, absolute};
 
 /// What a command line means.
 pub struct Plan {
@@ -55,6 +56,8 @@ pub struct Plan {
     pub anywhere: bool,
     /// The event time column of the inputs.
     pub time: String,
+    /// What numbers in it count, where that is said.
+    pub unit: Option<Unit>,
     /// `--where` and `--select`.
     pub filter: Option<String>,
     pub select: Option<String>,
@@ -63,13 +66,13 @@ pub struct Plan {
 
 impl Plan {
     /// A command of rescan's own, over inputs of these names.
-    pub fn of(command: &str, inputs: &[&str], time: String, flags: RunFlags) -> Result<Plan> {
+    pub fn of(command: &str, inputs: &[&str], time: TimeColumn, flags: RunFlags) -> Result<Plan> {
         let (script, inputs) = (script(command)?, flags.named(inputs)?);
         Ok(Plan { command: command.to_owned(), inputs, ..Plan::bare(script, time, flags) })
     }
 
     /// A script as it is.
-    pub fn bare(script: Script, time: String, flags: RunFlags) -> Plan {
+    pub fn bare(script: Script, time: TimeColumn, flags: RunFlags) -> Plan {
         Plan {
             command: script.name.clone(),
             script,
@@ -86,7 +89,8 @@ impl Plan {
             report: None,
             window: None,
             anywhere: false,
-            time,
+            time: time.name,
+            unit: time.unit,
             filter: None,
             select: None,
             flags,

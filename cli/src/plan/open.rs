@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use arrow::datatypes::{Schema, SchemaRef};
 use connector::{
     Decoder, FileFormat, FileOptions, FileSource, Hour, KafkaSource, KafkaTopic, Location, ReplaySource, Source,
-    SourceError, TextFormat, is_partitioned,
+    SourceError, TextFormat, Written, is_partitioned,
 };
 use runner::{Feed, Merged, Place, STREAM_JOURNAL};
 use scan::Door;
@@ -146,7 +146,8 @@ async fn kafka(plan: &Plan, name: &str, uri: &str) -> Result<KafkaSource> {
         Some(Format::Parquet) => return Err(Usage("--format parquet is for files".to_owned()).into()),
     };
     let time = raw_time(plan, &schema);
-    let decoder = move || Decoder::new(format, &schema, &time);
+    let written = written(plan);
+    let decoder = move || Ok(Decoder::new(format, &schema, &time)?.reading(written));
     KafkaSource::open(KafkaTopic::parse(uri)?, &plan.flags.kafka.settings()?, plan.flags.follow, decoder).await
 }
 
@@ -169,7 +170,12 @@ fn file_options(plan: &Plan, name: &str, uri: &str) -> Result<FileOptions> {
             schema
         }
     };
-    Ok(FileOptions { time: raw_time(plan, &schema), schema, format, follow: plan.flags.follow })
+    let (time, written) = (raw_time(plan, &schema), written(plan));
+    Ok(FileOptions { time, schema, written, format, follow: plan.flags.follow })
+}
+
+fn written(plan: &Plan) -> Written {
+    Written { unit: plan.unit, zone: plan.flags.zone }
 }
 
 /// So many columns of an inferred schema are shown, and `--explain` shows all.

@@ -371,6 +371,7 @@ fn help_names_inputs_and_output_columns() {
         ("aggregate/sets", "Inputs: impressions, plays"),
         ("attribute/models", "Inputs: impressions, plays"),
         ("attribute/tuples_context", "Inputs: impressions, plays"),
+        ("facts/by_request", "Inputs: labels, facts"),
         ("stratify/split", "Input: events"),
     ] {
         let command = case.split('/').next().unwrap();
@@ -386,7 +387,8 @@ fn help_names_inputs_and_output_columns() {
             .collect();
         for line in fs::read_to_string(golden.join(case).join("expected.columns")).unwrap().lines() {
             let column = line.split(' ').next().unwrap();
-            let prefix = ["impression_", "play_", "context_"].into_iter().find(|prefix| column.starts_with(prefix));
+            let prefix =
+                ["impression_", "play_", "context_", "fact_"].into_iter().find(|prefix| column.starts_with(prefix));
             let of_side = prefix.filter(|prefix| named.contains(format!("{prefix}X").as_str()));
             let read = BUILT_IN.contains(&column) || inputs.contains(&format!("\"{column}\":"));
             let known = read || named.contains(column) || of_side.is_some();

@@ -49,7 +49,7 @@ const NEUTRAL: &[&str] = &[
 ];
 
 /// Flags of every command, tried with one of them.
-const COMMON: [&str; 6] = ["watermark-delay", "allowed-lateness", "max-future", "schema", "side", "side-key"];
+const COMMON: [&str; 7] = ["watermark-delay", "allowed-lateness", "max-future", "schema", "side", "side-key", "zone"];
 
 fn words(command: &str) -> BTreeSet<String> {
     let folders = fs::read_dir(Path::new("../testdata").join(command)).unwrap().map(|entry| entry.unwrap().path());

@@ -30,7 +30,8 @@ testkit::golden_folders!(golden);
 
 /// Flags that decide which rows are late, and which columns tell rows and times: where rows become an archive first, that
 /// is decided there.
-const ARCHIVE_FLAGS: [&str; 5] = ["--watermark-delay", "--allowed-lateness", "--max-future", "--time", "--id"];
+const ARCHIVE_FLAGS: [&str; 6] =
+    ["--watermark-delay", "--allowed-lateness", "--max-future", "--time", "--zone", "--id"];
 
 /// What a golden file says of the time at which a file was written.
 const ARRIVED: &str = "some time";

@@ -22,6 +22,7 @@ pub use archive::verified::Verified;
 pub use archive::verify::verify;
 pub use archive::whole::Whole;
 pub use decode::text_format::TextFormat;
+pub use decode::time::{Unit, Written};
 pub use decode::{Decoder, ROW_BYTES_MAX};
 pub use event_time::{HOUR_US, Hour, TIME};
 pub use failure::{failed, sorted};

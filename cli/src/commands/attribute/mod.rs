@@ -18,7 +18,7 @@ use crate::launch::launch;
 use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
 use crate::scripts::script;
-use crate::words::{columns, microseconds};
+use crate::words::{TimeColumn, columns, microseconds};
 
 /// Plays with the impressions they are credited to
 #[derive(Args, Debug)]
@@ -58,9 +58,9 @@ pub struct Attribute {
     /// rows of raw files count that a stream would call late
     #[arg(long, value_name = "ID", conflicts_with_all = ["tuples", "report", "policy"])]
     explain_play: Option<String>,
-    /// The column that says when an event happened
-    #[arg(long, value_name = "COLUMN", default_value = "ts")]
-    time: String,
+    /// The column that says when an event happened, and what numbers in it count: ts:s, ms, us, ns [milliseconds]
+    #[arg(long, value_name = "COLUMN[:UNIT]", default_value = "ts")]
+    time: TimeColumn,
     #[command(flatten)]
     tuples: TupleFlags,
 }
@@ -90,7 +90,7 @@ impl Attribute {
         Ok(Plan {
             columns: BTreeMap::from([
                 ("subject".to_owned(), columns(&self.by)?),
-                ("ts".to_owned(), vec![self.time.clone()]),
+                ("ts".to_owned(), vec![self.time.name.clone()]),
             ]),
             params: BTreeMap::from([
                 ("lookback".to_owned(), Literal::Interval(self.lookback)),
@@ -108,7 +108,7 @@ impl Attribute {
         }
         let mut replaced = self.tuples.columns()?;
         replaced.insert("subject".to_owned(), columns(&self.by)?);
-        replaced.insert("ts".to_owned(), vec![self.time.clone()]);
+        replaced.insert("ts".to_owned(), vec![self.time.name.clone()]);
         Ok(Plan {
             script: script("tuples")?,
             policies: self.tuples.policies()?,

@@ -88,7 +88,7 @@ pub fn plan(merged: Merged, kind: Option<String>, flags: RunFlags) -> Result<Pla
             made.script,
             if made.binding.params.contains_key(TYPE) { ", or merge joins of --type full" } else { "" }
         );
-        let bare = Plan::bare(script("merge")?, "_merged_hour".to_owned(), flags);
+        let bare = Plan::bare(script("merge")?, "_merged_hour".into(), flags);
         return Ok(Plan {
             columns: united(&made, &merged.schema),
             expressions: standing(&made)?,
@@ -99,7 +99,7 @@ pub fn plan(merged: Merged, kind: Option<String>, flags: RunFlags) -> Result<Pla
     let mut binding = made.binding;
     binding.params.extend(kind.map(|kind| (TYPE.to_owned(), Literal::Text(kind))));
     let time = binding.columns.get("ts").map_or_else(|| "ts".to_owned(), |ts| ts.concat());
-    let bare = Plan::bare(script(&made.script)?, time, flags);
+    let bare = Plan::bare(script(&made.script)?, time.as_str().into(), flags);
     Ok(Plan { columns: binding.columns, params: binding.params, merged: Some(merged), ..bare })
 }
 

@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
 use crate::plan::regions::{self, Region};
 use crate::scripts::script;
-use crate::words::microseconds;
+use crate::words::{TimeColumn, microseconds};
 
 /// The archives or the outputs of several regions as one: every event once, whichever of them have it
 #[derive(Args, Debug)]
@@ -133,7 +133,7 @@ impl Merge {
             columns: BTreeMap::from([("event_id".to_owned(), vec![id]), ("ts".to_owned(), vec![time.clone()])]),
             params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(dedup))]),
             // The union of regions is what one region would have read: f is that of ingest.
-            ..Plan::bare(script("ingest")?, time, self.run)
+            ..Plan::bare(script("ingest")?, TimeColumn { name: time, unit: None }, self.run)
         })
     }
 }

@@ -13,6 +13,7 @@ use event_time::TIME;
 use crate::archive::location::Location;
 use crate::archive::partitions::{is_partitioned, listed};
 use crate::archive::table::scan;
+use crate::decode::time::Written;
 use crate::fault::SourceError;
 use crate::files::{FileOptions, FileSource, inferred};
 use crate::source::{Poll, Source};
@@ -81,7 +82,13 @@ async fn read_files(input: &str, schema: Option<SchemaRef>, time: &str) -> Resul
         Some(schema) => schema.as_ref().clone(),
         None => suggested(input, time)?,
     };
-    let options = FileOptions { schema: schema.clone(), time: String::new(), format: None, follow: false };
+    let options = FileOptions {
+        schema: schema.clone(),
+        time: String::new(),
+        format: None,
+        written: Written::default(),
+        follow: false,
+    };
     let mut source = FileSource::open(input, options)?;
     let mut rows = Vec::new();
     loop {

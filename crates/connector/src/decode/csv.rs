@@ -9,13 +9,17 @@ use memchr::{memchr, memmem};
 use crate::decode::row::Row;
 use crate::fault::{Fault, SourceError};
 
-/// The column that each field of a record goes to, if any.
-pub(crate) struct Fields(Vec<Option<usize>>);
+/// Where each field of a record goes.
+pub(crate) struct Fields {
+    columns: Vec<Option<usize>>,
+    /// The names of the fields that go nowhere.
+    unread: Vec<String>,
+}
 
 impl Fields {
     /// Fields in the order of the columns.
     pub(crate) fn in_order(columns: usize) -> Self {
-        Self((0..columns).map(Some).collect())
+        Self { columns: (0..columns).map(Some).collect(), unread: Vec::new() }
     }
 
     /// Fields in the order of a header, which has to name every column once.
@@ -34,7 +38,14 @@ impl Fields {
             bail!(SourceError::BadData(format!("the header has more than one column {twice}")));
         }
         let places: HashMap<&str, usize> = columns.iter().copied().zip(0..).collect();
-        Ok(Self(names.iter().map(|name| places.get(name.as_str()).copied()).collect()))
+        let columns = names.iter().map(|name| places.get(name.as_str()).copied()).collect();
+        let unread = names.into_iter().filter(|name| !places.contains_key(name.as_str())).collect();
+        Ok(Self { columns, unread })
+    }
+
+    /// Counts rows of which fields went nowhere.
+    pub(crate) fn unread(&self, rows: u64, row: &mut Row) {
+        self.unread.iter().filter(|_| rows > 0).for_each(|name| _ = row.leave_out(name, rows));
     }
 
     /// Sets the row's cells from one record. Fields that no column is declared for are skipped.
@@ -45,13 +56,13 @@ impl Fields {
         let (mut rest, mut read) = (Some(text), 0);
         while let Some(text) = rest {
             let (value, behind) = field(text)?;
-            if let Some(Some(column)) = self.0.get(read) {
+            if let Some(Some(column)) = self.columns.get(read) {
                 set(row, *column, value)?;
             }
             (rest, read) = (behind, read + 1);
         }
-        if read != self.0.len() {
-            let text = format!("{read} fields where {} are declared", self.0.len());
+        if read != self.columns.len() {
+            let text = format!("{read} fields where {} are declared", self.columns.len());
             return Err(Fault::new("wrong_columns", text));
         }
         Ok(())

@@ -107,7 +107,7 @@ fn json_kind(value: &str) -> Kind {
         Some(b't' | b'f') => Kind::Bool,
         Some(b'{' | b'[') => Kind::Nested,
         Some(b'"') => {
-            if time::parse(value.trim_matches('"')).is_ok() {
+            if time::parse(value.trim_matches('"'), None).is_ok() {
                 Kind::Time
             } else {
                 Kind::Text
@@ -130,7 +130,7 @@ fn csv_kind(value: &str) -> Kind {
             Kind::Float
         }
         "true" | "false" | "True" | "False" | "TRUE" | "FALSE" => Kind::Bool,
-        _ if time::parse(value).is_ok() => Kind::Time,
+        _ if time::parse(value, None).is_ok() => Kind::Time,
         _ => Kind::Text,
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod json;
 pub(crate) mod row;
 pub(crate) mod text_format;
 pub(crate) mod time;
+pub(crate) mod unread;
 
 use anyhow::{Context, Result};
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
@@ -15,6 +16,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use crate::decode::csv::Fields;
 use crate::decode::row::Row;
 use crate::decode::text_format::TextFormat;
+use crate::decode::time::Written;
+use crate::decode::unread::Unread;
 use crate::fault::Fault;
 use crate::position;
 use crate::source::{Chunk, Offset, Rejected, position_fields};
@@ -25,7 +28,7 @@ pub const ROW_BYTES_MAX: usize = 16 << 20;
 /// Decodes the rows of one source partition, chunk by chunk.
 ///
 /// A row is rejected, with one of these codes first in its reason, where it is not exactly what the schema says:
-/// `bad_encoding`, `csv_malformed`, `csv_truncated`, `duplicate_key`, `empty_payload`, `int_overflow`,
+/// `ambiguous_time`, `bad_encoding`, `csv_malformed`, `csv_truncated`, `duplicate_key`, `empty_payload`, `int_overflow`,
 /// `json_malformed`, `json_truncated`, `lossy_number`, `missing`, `multiple_documents`, `no_event_time`, `no_zone`,
 /// `non_finite`, `time_out_of_range`, `too_deep`, `too_large`, `wrong_columns`, `wrong_type`. A Kafka message without a
 /// value has the code [`TOMBSTONE`](crate::TOMBSTONE).
@@ -38,6 +41,7 @@ pub struct Decoder {
     arrived_at: Vec<Option<i64>>,
     rejected: Vec<Rejected>,
     read: u64,
+    unread: Unread,
 }
 
 impl Decoder {
@@ -56,7 +60,20 @@ impl Decoder {
             arrived_at: vec![],
             rejected: vec![],
             read: 0,
+            unread: Unread::default(),
         })
+    }
+
+    /// Reads times as they are written.
+    #[must_use]
+    pub fn reading(mut self, written: Written) -> Self {
+        self.row.set_written(written);
+        self
+    }
+
+    /// Counts what it leaves out together with the other decoders of its source.
+    pub(crate) fn counting(self, unread: &Unread) -> Self {
+        Self { unread: unread.clone(), ..self }
     }
 
     /// The decoded columns, then [`position_fields`].
@@ -118,6 +135,10 @@ impl Decoder {
     /// More text in one chunk than Arrow can hold.
     pub fn finish(&mut self, topic: &str, partition: i32, next: Offset) -> Result<Chunk> {
         let mut columns = self.row.finish();
+        if let Some(fields) = &self.fields {
+            fields.unread(self.offsets.len() as u64, &mut self.row);
+        }
+        self.unread.add(self.row.unread());
         let arrived_at = TimestampMicrosecondArray::from(std::mem::take(&mut self.arrived_at));
         columns.extend(position::columns(topic, partition, std::mem::take(&mut self.offsets), arrived_at)?);
         let mut rejected = std::mem::take(&mut self.rejected);

@@ -2,6 +2,7 @@
 //! appended, so that a bad one leaves nothing behind. Nothing is allocated per row.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -11,8 +12,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use event_time::TIME;
+use indexmap::IndexMap;
 
-use crate::decode::time::{self, BadTime};
+use crate::decode::time::{self, BadTime, Unit, Written};
 use crate::fault::{Fault, SourceError};
 
 pub(crate) struct Row {
@@ -25,6 +27,10 @@ pub(crate) struct Row {
     last: usize,
     /// Where each name is.
     places: HashMap<String, usize>,
+    /// How many rows had names that no column has, and those of the row at hand by their place in it.
+    unread: IndexMap<String, u64>,
+    left_out: Vec<usize>,
+    written: Written,
 }
 
 /// Names behind the last one that are looked at before all are: rows may leave some out.
@@ -70,7 +76,16 @@ impl Row {
         let at = columns.iter().position(|c| c.name == time);
         // Of two columns with one name the first is found.
         let places = columns.iter().enumerate().rev().map(|(place, column)| (column.name.clone(), place)).collect();
-        let row = |columns, time| Self { columns, text: String::new(), time, last, places };
+        let row = |columns, time| Self {
+            columns,
+            text: String::new(),
+            time,
+            last,
+            places,
+            unread: IndexMap::new(),
+            left_out: Vec::new(),
+            written: Written::default(),
+        };
         let wrong = match at {
             _ if time.is_empty() => return Ok(row(columns, None)),
             Some(i) if matches!(columns[i].values, Values::Time(_)) => return Ok(row(columns, at)),
@@ -83,9 +98,34 @@ impl Row {
     pub(crate) fn find(&mut self, name: &str) -> Option<usize> {
         let next = self.last + 1;
         let near = (next..self.columns.len()).chain(0..next).take(NEXT).find(|&i| self.columns[i].name == name);
-        let found = near.or_else(|| self.places.get(name).copied())?;
-        self.last = found;
-        Some(found)
+        let found = near.or_else(|| self.places.get(name).copied());
+        match found {
+            Some(found) => self.last = found,
+            None => {
+                let place = self.leave_out(name, 0);
+                self.left_out.push(place);
+            }
+        }
+        found
+    }
+
+    /// Reads times as they are written.
+    pub(crate) fn set_written(&mut self, written: Written) {
+        self.written = written;
+    }
+
+    /// Counts rows with a name that no column has; where it stands among those.
+    pub(crate) fn leave_out(&mut self, name: &str, rows: u64) -> usize {
+        if let Some((place, _, known)) = self.unread.get_full_mut(name) {
+            *known += rows;
+            return place;
+        }
+        self.unread.insert_full(name.to_owned(), rows).0
+    }
+
+    /// How many rows had names that no column has, to be emptied.
+    pub(crate) fn unread(&mut self) -> &mut IndexMap<String, u64> {
+        &mut self.unread
     }
 
     pub(crate) fn name(&self, column: usize) -> &str {
@@ -121,7 +161,7 @@ impl Row {
 
     /// Reads a value of any other type from its plain text form: `-7`, `0.5`, `true`, milliseconds, RFC 3339.
     pub(crate) fn set_plain(&mut self, column: usize, value: &str) -> Result<(), Fault> {
-        let is_time = Some(column) == self.time;
+        let (is_time, written) = (Some(column) == self.time, self.written);
         let Column { name, cell, values, .. } = &mut self.columns[column];
         *cell = match values {
             Values::Text(_) => return Err(Fault::of("wrong_type", name, value, "is no text")),
@@ -133,7 +173,7 @@ impl Row {
                 Cell::Int(wide)
             }
             Values::Float64(_) => Cell::Float(float(name, value)?),
-            Values::Time(_) => Cell::Int(moment(name, value, is_time)?),
+            Values::Time(_) => Cell::Int(moment(name, value, is_time, written)?),
         };
         Ok(())
     }
@@ -161,6 +201,9 @@ impl Row {
         };
         if fault.is_none() {
             self.columns.iter_mut().for_each(|c| c.values.append(c.cell, &self.text));
+            for place in &self.left_out {
+                self.unread[*place] += 1;
+            }
         }
         self.clear();
         fault.map_or(Ok(()), Err)
@@ -170,6 +213,7 @@ impl Row {
     pub(crate) fn clear(&mut self) {
         self.columns.iter_mut().for_each(|c| c.cell = Cell::Absent);
         self.text.clear();
+        self.left_out.clear();
     }
 
     /// The appended rows as arrays, one a column.
@@ -265,22 +309,51 @@ fn float(name: &str, value: &str) -> Result<f64, Fault> {
     }
 }
 
-/// An integer is milliseconds since 1970, as the CLI says; anything else is RFC 3339.
-fn moment(name: &str, value: &str, is_event_time: bool) -> Result<i64, Fault> {
+/// A number is in the unit that the user gave for the event time, else milliseconds since 1970; anything else is RFC 3339.
+fn moment(name: &str, value: &str, is_event_time: bool, written: Written) -> Result<i64, Fault> {
+    let unit = written.unit.filter(|_| is_event_time);
+    let number = value.parse::<f64>().ok();
     let micros = match value.parse::<i64>() {
-        Ok(millis) => millis.checked_mul(1000),
-        Err(_) => match time::parse(value) {
-            Ok(micros) => Some(micros),
-            Err(BadTime::NoZone) => {
-                return Err(Fault::of("no_zone", name, value, "has no zone: end it with Z or +00:00"));
+        Ok(count) if unit.is_none() && is_event_time && SECONDS.contains(&count) => {
+            return Err(wrong_unit(name, value, count as f64, "is in January 1970, as milliseconds"));
+        }
+        Ok(count) => unit.unwrap_or(Unit::Millis).micros(count),
+        Err(_) => match (time::parse(value, written.zone), number, unit) {
+            (Ok(micros), ..) => Some(micros),
+            (Err(BadTime::NoZone), ..) => {
+                let why = "has no zone: end it with Z or +00:00, or say --zone UTC";
+                return Err(Fault::of("no_zone", name, value, why));
             }
-            Err(BadTime::Malformed) if value.parse::<f64>().is_ok() => Some(int(name, value)?),
-            Err(BadTime::Malformed) => {
+            (Err(BadTime::Ambiguous), ..) => {
+                let why = "is no time of --zone, or two: its clocks were changed then";
+                return Err(Fault::of("ambiguous_time", name, value, why));
+            }
+            (Err(BadTime::Malformed), Some(count), Some(unit)) => unit.micros_of(count),
+            (Err(BadTime::Malformed), Some(count), None) if is_event_time && Unit::guess(count).is_some() => {
+                return Err(wrong_unit(name, value, count, "is not written as an integer"));
+            }
+            (Err(BadTime::Malformed), Some(_), None) => Some(int(name, value)?),
+            (Err(BadTime::Malformed), None, _) => {
                 let code = if is_event_time { "no_event_time" } else { "wrong_type" };
                 return Err(Fault::of(code, name, value, "is no time in RFC 3339"));
             }
         },
     };
     let inside = micros.filter(|t| time::RANGE.contains(t));
-    inside.ok_or_else(|| Fault::of("time_out_of_range", name, value, "is not in the years 1900 to 2261"))
+    inside.ok_or_else(|| match number.filter(|_| is_event_time) {
+        Some(count) => wrong_unit(name, value, count, "is not in the years 1900 to 2261"),
+        None => Fault::of("time_out_of_range", name, value, "is not in the years 1900 to 2261"),
+    })
+}
+
+/// What is in January 1970 as milliseconds, and from 1973 to 2054 as seconds.
+const SECONDS: Range<i64> = 100_000_000..2_678_400_000;
+
+/// A number that is no likely event time, with the unit in which it is one.
+fn wrong_unit(name: &str, value: &str, count: f64, why: &str) -> Fault {
+    let code = if why.ends_with("integer") { "lossy_number" } else { "time_out_of_range" };
+    match Unit::guess(count) {
+        Some((short, long)) => Fault::of(code, name, value, &format!("{why}: of {long} say --time {name}:{short}")),
+        None => Fault::of(code, name, value, why),
+    }
 }

@@ -1,7 +1,12 @@
-//! Times as text: RFC 3339, with a blank for the `T` and an offset without colon allowed, to microseconds UTC.
+//! Times as text: RFC 3339, with a blank for the `T` and an offset without colon allowed, to microseconds UTC. Times as
+//! numbers, in the unit that the user says.
 
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
+use arrow::array::timezone::Tz;
+use chrono::{DateTime, LocalResult, TimeZone as _};
 use thiserror::Error;
 
 /// The microseconds of the years 1900 to 2261: what a timestamp in nanoseconds can hold too.
@@ -9,23 +14,103 @@ pub(crate) const RANGE: Range<i64> = -2_208_988_800_000_000..9_214_646_400_000_0
 
 const DAY: i64 = 86_400;
 
+/// How the times of an input are written, where the user says it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    /// The unit of event times that are numbers; milliseconds where it is not said.
+    pub unit: Option<Unit>,
+    /// The zone of times that name none; without one such a row is rejected.
+    pub zone: Option<Tz>,
+}
+
+/// A unit of time since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Millis,
+    /// Microseconds.
+    Micros,
+    /// Nanoseconds.
+    Nanos,
+}
+
+impl Unit {
+    const ALL: [(Unit, &str, &str); 4] = [
+        (Unit::Seconds, "s", "seconds"),
+        (Unit::Millis, "ms", "milliseconds"),
+        (Unit::Micros, "us", "microseconds"),
+        (Unit::Nanos, "ns", "nanoseconds"),
+    ];
+
+    /// The microseconds of so many of it, floored; none where that is more than 64 bits.
+    pub(crate) fn micros(self, count: i64) -> Option<i64> {
+        match self {
+            Unit::Seconds => count.checked_mul(1_000_000),
+            Unit::Millis => count.checked_mul(1000),
+            Unit::Micros => Some(count),
+            Unit::Nanos => Some(count.div_euclid(1000)),
+        }
+    }
+
+    /// The microseconds of a number with a fraction, to the nearest one.
+    pub(crate) fn micros_of(self, count: f64) -> Option<i64> {
+        let micros = match self {
+            Unit::Seconds => count * 1e6,
+            Unit::Millis => count * 1e3,
+            Unit::Micros => count,
+            Unit::Nanos => count / 1e3,
+        };
+        // Far inside of what i64 holds: the range of years is.
+        (micros.abs() < 1e18).then(|| micros.round() as i64)
+    }
+
+    /// The unit in which a number is a time from 1973 to 2100, where one is.
+    pub(crate) fn guess(count: f64) -> Option<(&'static str, &'static str)> {
+        const YEARS: Range<f64> = 100_000_000e6..4_102_444_800e6;
+        let scales = [1e6, 1e3, 1.0, 1e-3];
+        let of = |((_, short, long), scale)| YEARS.contains(&(count * scale)).then_some((short, long));
+        Self::ALL.into_iter().zip(scales).find_map(of)
+    }
+}
+
+impl FromStr for Unit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unit = Self::ALL.into_iter().find(|(_, short, _)| *short == text).map(|(unit, ..)| unit);
+        unit.ok_or_else(|| format!("{text} is no unit of time: s, ms, us and ns are"))
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = Self::ALL.into_iter().find(|(unit, ..)| unit == self).map_or("", |(_, short, _)| short);
+        f.write_str(short)
+    }
+}
+
 /// Why a text is no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum BadTime {
     /// A time of some place, but nothing says which.
     #[error("no zone")]
     NoZone,
+    /// The clocks of its zone showed it twice, or left it out.
+    #[error("not one time in its zone")]
+    Ambiguous,
     /// Anything else.
     #[error("no time in RFC 3339")]
     Malformed,
 }
 
-/// Microseconds since 1970, UTC, of `2026-11-20T05:06:07.891+01:00`. Digits behind the microsecond are cut off, and a
-/// leap second is the last microsecond before it, so that a day has no hour 24.
+/// Microseconds since 1970, UTC, of `2026-11-20T05:06:07.891+01:00`, or of a time without an offset in `zone`. Digits
+/// behind the microsecond are cut off, and a leap second is the last microsecond before it, so that a day has no hour 24.
 ///
 /// # Errors
-/// The text is no time, or has no zone.
-pub(crate) fn parse(text: &str) -> Result<i64, BadTime> {
+/// The text is no time, or has no zone, or is not one time in its zone.
+pub(crate) fn parse(text: &str, zone: Option<Tz>) -> Result<i64, BadTime> {
     let b = text.as_bytes();
     if b.len() < 19
         || b[4] != b'-'
@@ -41,10 +126,23 @@ pub(crate) fn parse(text: &str) -> Result<i64, BadTime> {
     if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 60 {
         return Err(BadTime::Malformed);
     }
-    let (fraction, zone) = fraction(&b[19..])?;
+    let (fraction, named) = fraction(&b[19..])?;
     let (second, fraction) = if second == 60 { (59, 999_999) } else { (second, fraction) };
     let local = days(year, month, day) * DAY + hour * 3600 + minute * 60 + second;
-    Ok((local - offset(zone)?) * 1_000_000 + fraction)
+    let ahead = match (named, zone) {
+        ([], Some(zone)) => ahead_of_utc(local, zone)?,
+        (named, _) => offset(named)?,
+    };
+    Ok((local - ahead) * 1_000_000 + fraction)
+}
+
+/// The seconds that a zone is ahead of UTC at a local time, seconds.
+fn ahead_of_utc(local: i64, zone: Tz) -> Result<i64, BadTime> {
+    let shown = DateTime::from_timestamp(local, 0).ok_or(BadTime::Malformed)?.naive_utc();
+    match zone.from_local_datetime(&shown) {
+        LocalResult::Single(time) => Ok(local - time.timestamp()),
+        LocalResult::Ambiguous(..) | LocalResult::None => Err(BadTime::Ambiguous),
+    }
 }
 
 fn number(digits: &[u8]) -> Result<i64, BadTime> {
@@ -64,11 +162,11 @@ fn fraction(rest: &[u8]) -> Result<(i64, &[u8]), BadTime> {
     Ok((number(&rest[..kept])? * 10_i64.pow(6 - kept as u32), &rest[digits..]))
 }
 
-/// The seconds that a zone is ahead of UTC: `Z`, `+01:00`, `+0100` or `+01`.
+/// The seconds that a written zone is ahead of UTC: `Z`, ` UTC`, `+01:00`, `+0100` or `+01`.
 fn offset(zone: &[u8]) -> Result<i64, BadTime> {
     let (sign, hour, minute) = match zone {
         [] => return Err(BadTime::NoZone),
-        [b'Z' | b'z'] => return Ok(0),
+        [b'Z' | b'z'] | b" UTC" => return Ok(0),
         [sign, h1, h2] => (sign, [*h1, *h2], [b'0', b'0']),
         [sign, h1, h2, b':', m1, m2] | [sign, h1, h2, m1, m2] => (sign, [*h1, *h2], [*m1, *m2]),
         _ => return Err(BadTime::Malformed),
@@ -109,7 +207,7 @@ mod tests {
         let start = chrono::DateTime::parse_from_rfc3339("1899-12-31T23:59:59.000001Z").unwrap();
         for day in 0..132_300 {
             let t = start + chrono::TimeDelta::days(day);
-            assert_eq!(parse(&t.to_rfc3339()), Ok(t.timestamp_micros()), "{t}");
+            assert_eq!(parse(&t.to_rfc3339(), None), Ok(t.timestamp_micros()), "{t}");
         }
     }
 
@@ -123,21 +221,52 @@ mod tests {
             "2019-11-24T02:00:04.101095+02",
         ];
         for way in ways {
-            assert_eq!(parse(way), Ok(1_574_553_604_101_095), "{way}");
+            assert_eq!(parse(way, None), Ok(1_574_553_604_101_095), "{way}");
         }
-        assert_eq!(parse("2019-11-24T00:00:04.1Z"), Ok(1_574_553_604_100_000));
+        assert_eq!(parse("2019-11-24T00:00:04.1Z", None), Ok(1_574_553_604_100_000));
     }
 
     #[test]
     fn leap_seconds_stay_in_their_day_and_old_times_are_negative() {
-        assert_eq!(parse("2016-12-31T23:59:60Z"), Ok(1_483_228_799_999_999));
-        assert_eq!(parse("1969-12-31T23:59:59.5Z"), Ok(-500_000));
+        assert_eq!(parse("2016-12-31T23:59:60Z", None), Ok(1_483_228_799_999_999));
+        assert_eq!(parse("1969-12-31T23:59:59.5Z", None), Ok(-500_000));
+    }
+
+    #[test]
+    fn times_without_an_offset_are_of_the_zone_that_is_given() {
+        let zone = |name: &str| Some(name.parse::<Tz>().unwrap());
+        for (text, name, utc) in [
+            ("2026-11-20 05:01:00", "UTC", "2026-11-20T05:01:00Z"),
+            ("2026-11-20 05:01:00", "+05:30", "2026-11-19T23:31:00Z"),
+            ("2026-11-20T05:01:00.25", "Europe/Berlin", "2026-11-20T04:01:00.25Z"),
+            ("2026-07-20T05:01:00", "Europe/Berlin", "2026-07-20T03:01:00Z"),
+            ("2026-11-20T05:01:00Z", "Europe/Berlin", "2026-11-20T05:01:00Z"),
+            ("2026-11-20 05:01:00 UTC", "Europe/Berlin", "2026-11-20T05:01:00Z"),
+        ] {
+            assert_eq!(parse(text, zone(name)), parse(utc, None), "{text} in {name}");
+        }
+        for text in ["2026-10-25 02:30:00", "2026-03-29 02:30:00"] {
+            assert_eq!(parse(text, zone("Europe/Berlin")), Err(BadTime::Ambiguous), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_times_in_their_unit() {
+        let count = 1_795_150_800_i64;
+        for (unit, factor) in [("s", 1), ("ms", 1000), ("us", 1_000_000), ("ns", 1_000_000_000)] {
+            let number = count * factor;
+            let micros = unit.parse::<Unit>().unwrap().micros(number);
+            assert_eq!((micros, Unit::guess(number as f64).unwrap().0), (Some(count * 1_000_000), unit));
+        }
+        assert_eq!((Unit::Nanos.micros(-1), Unit::Seconds.micros(i64::MAX)), (Some(-1), None));
+        assert_eq!(Unit::Seconds.micros_of(1_795_150_800.25), Some(1_795_150_800_250_000));
+        assert_eq!((Unit::guess(0.0), Unit::guess(f64::NAN), Unit::Millis.micros_of(f64::MAX)), (None, None, None));
     }
 
     #[test]
     fn what_is_no_time_is_refused() {
-        assert_eq!(parse("2019-11-24T00:00:04"), Err(BadTime::NoZone));
-        assert_eq!(parse("2019-11-24 00:00:04.5"), Err(BadTime::NoZone));
+        assert_eq!(parse("2019-11-24T00:00:04", None), Err(BadTime::NoZone));
+        assert_eq!(parse("2019-11-24 00:00:04.5", None), Err(BadTime::NoZone));
         let bad = ["", "2019-11-24", "2019-02-29T00:00:00Z", "2019-13-01T00:00:00Z", "2019-00-01T00:00:00Z"];
         let worse = ["2019-11-24T24:00:00Z", "2019-11-24T00:00:04.Z", "2019-11-24T00:00:04+1", "2019-11-24T00:00:61Z"];
         let odd = [
@@ -147,7 +276,7 @@ mod tests {
             "2019-11-24T00:00:04+24:00",
         ];
         for text in bad.iter().chain(&worse).chain(&odd) {
-            assert_eq!(parse(text), Err(BadTime::Malformed), "{text}");
+            assert_eq!(parse(text, None), Err(BadTime::Malformed), "{text}");
         }
     }
 }

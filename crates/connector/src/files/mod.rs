@@ -23,6 +23,8 @@ use async_trait::async_trait;
 use crate::decode::Decoder;
 use crate::decode::infer::infer;
 use crate::decode::text_format::TextFormat;
+use crate::decode::time::Written;
+use crate::decode::unread::Unread;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::files::ahead::{Ahead, Found};
@@ -43,6 +45,8 @@ pub struct FileOptions {
     pub schema: Schema,
     /// The event time among them; empty, where rows need none.
     pub time: String,
+    /// How times are written in it.
+    pub written: Written,
     /// Of every file, whatever it is called; `None` for what the names end in, and JSON from standard input.
     pub format: Option<FileFormat>,
     /// Whether to wait for more rows at the end, and for more files; then only whole lines are taken.
@@ -73,6 +77,8 @@ pub struct FileSource {
     changed: BTreeSet<String>,
     /// Not yet told.
     warnings: Vec<String>,
+    /// What rows have besides the columns.
+    unread: Unread,
     finished: bool,
 }
 
@@ -87,20 +93,28 @@ impl FileSource {
         // Refused at once, though the decoders come later.
         Decoder::new(TextFormat::Json, &options.schema, &options.time)?;
         let schema = position::with_positions(&options.schema);
-        let shape = Shape { schema: options.schema, time: options.time, format: options.format };
+        let unread = Unread::default();
+        let shape = Shape {
+            schema: options.schema,
+            time: options.time,
+            format: options.format,
+            written: options.written,
+            unread: unread.clone(),
+        };
         let walk = match input {
             "-" => Walk::pipe(Box::new(io::stdin()), shape),
             path => Walk::new(path, shape, follow)?,
         };
-        Ok(Self::over(input, schema, walk, follow))
+        Ok(Self { unread, ..Self::over(input, schema, walk, follow) })
     }
 
     fn over(input: &str, schema: SchemaRef, walk: Walk, follow: bool) -> Self {
         let (partitions, pipe) = ([input.to_owned()], input == "-");
         let follow = follow && !pipe;
         let (ahead, rest, warnings, finished) = (None, None, Vec::new(), false);
-        let (marks, changed) = (BTreeMap::new(), BTreeSet::new());
-        Self { schema, partitions, pipe, follow, walk: Some(walk), ahead, rest, marks, changed, warnings, finished }
+        let (marks, changed, unread) = (BTreeMap::new(), BTreeSet::new(), Unread::default());
+        let walk = Some(walk);
+        Self { schema, partitions, pipe, follow, walk, ahead, rest, marks, changed, warnings, unread, finished }
     }
 
     /// Waits for rows, and takes note of all that comes before them.
@@ -183,7 +197,13 @@ impl Source for FileSource {
     }
 
     fn warnings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.warnings)
+        let mut warnings = std::mem::take(&mut self.warnings);
+        if self.follow {
+            warnings.extend(self.unread.new_ones(&self.partitions[0]));
+        } else if self.finished && self.rest.is_none() {
+            warnings.extend(self.unread.counted(&self.partitions[0]));
+        }
+        warnings
     }
 }
 
@@ -220,7 +240,13 @@ mod tests {
 
     fn source(reader: PipeReader) -> FileSource {
         let schema = schema::parse("id text\nts timestamp").unwrap();
-        let shape = Shape { schema: schema.clone(), time: "ts".to_owned(), format: None };
+        let shape = Shape {
+            schema: schema.clone(),
+            time: "ts".to_owned(),
+            format: None,
+            written: Written::default(),
+            unread: Unread::default(),
+        };
         FileSource::over("-", position::with_positions(&schema), Walk::pipe(Box::new(reader), shape), false)
     }
 

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch, max, min};
-use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
+use arrow::datatypes::{
+    DataType, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
+};
 use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
 use event_time::TIME;
@@ -17,7 +19,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use crate::archive::union::{convention, widened};
-use crate::decode::time::RANGE;
+use crate::decode::time::{RANGE, Unit, Written};
+use crate::decode::unread::Unread;
 use crate::failure::failed;
 use crate::fault::{Fault, SourceError};
 use crate::files::block::{self, Block};
@@ -26,7 +29,7 @@ use crate::files::known::mark::FileMark;
 use crate::files::known::sum::RowSum;
 use crate::position;
 use crate::schema;
-use crate::source::Rejected;
+use crate::source::{Rejected, position_fields};
 
 /// Of a file at which the Parquet library gave up.
 pub(crate) const UNDECODABLE: &str = "it is damaged Parquet, and cannot be decoded";
@@ -45,6 +48,11 @@ pub(crate) struct ParquetFile {
     sum: RowSum,
     /// The number of the next row.
     row: u64,
+    /// Of event times that are numbers.
+    unit: Unit,
+    /// The columns that are not decoded.
+    left_out: Vec<String>,
+    unread: Unread,
     /// Rows decoded that were not asked for yet.
     rest: Option<RecordBatch>,
 }
@@ -52,7 +60,14 @@ pub(crate) struct ParquetFile {
 impl ParquetFile {
     /// # Errors
     /// No Parquet file, or one without the columns of the schema.
-    pub(crate) fn open(file: &InputFile, decoded: &Schema, time: &str, at: &FileMark) -> Result<Self> {
+    pub(crate) fn open(
+        file: &InputFile,
+        decoded: &Schema,
+        time: &str,
+        written: Written,
+        unread: &Unread,
+        at: &FileMark,
+    ) -> Result<Self> {
         let builder = builder(file)?;
         let columns = decoded.fields().iter().map(|field| {
             let held = builder.schema().index_of(field.name());
@@ -61,11 +76,21 @@ impl ParquetFile {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         for (field, column) in decoded.fields().iter().zip(&columns) {
             let held = builder.schema().field(*column).data_type();
-            if widened(&convention(held), field.data_type()).as_ref() != Some(field.data_type()) {
+            let counted = field.name() == time && *field.data_type() == TIME && is_number(held);
+            if counted && written.unit.is_none() {
+                let (path, held) = (file.path.display(), held.to_string());
+                let what = "say its unit since 1970: s, ms, us or ns, as in";
+                bail!(SourceError::BadData(format!("{path}: column {time} is {held}: {what} --time {time}:ms")));
+            }
+            if !counted && widened(&convention(held), field.data_type()).as_ref() != Some(field.data_type()) {
                 let (path, name, wanted) = (file.path.display(), field.name(), schema::type_name(field.data_type()));
                 bail!(SourceError::BadData(format!("{path}: column {name} is {held}, which is no {wanted}")));
             }
         }
+        let is_read =
+            |name: &String| decoded.index_of(name).is_ok() || position_fields().iter().any(|f| f.name() == name);
+        let left_out = builder.schema().fields().iter().map(|field| field.name().clone()).filter(|name| !is_read(name));
+        let left_out = left_out.collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
         let reader = builder.with_projection(mask).with_offset(at.row as usize).with_batch_size(block::ROWS_MAX / 4);
         let reader = reader.build().map_err(|e| failed(format!("read {}", file.path.display()), e))?;
@@ -76,6 +101,9 @@ impl ParquetFile {
             decoded: decoded.clone(),
             schema,
             time: time.to_owned(),
+            unit: written.unit.unwrap_or(Unit::Millis),
+            left_out,
+            unread: unread.clone(),
             topic: at.topic.clone(),
             partition: at.partition,
             sum: at.sum,
@@ -111,7 +139,7 @@ impl ParquetFile {
         let column = |name: &str, kind: &DataType| {
             let held =
                 batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))?;
-            conform(held, kind)
+            conform(held, kind, self.unit)
         };
         let columns = schema.fields().iter().map(|f| column(f.name(), f.data_type())).collect::<Result<Vec<_>, _>>()?;
         RecordBatch::try_new(schema, columns)
@@ -120,6 +148,7 @@ impl ParquetFile {
     fn block(&mut self, batch: &RecordBatch) -> Result<Block> {
         let (first, rows) = (self.row, batch.num_rows() as u64);
         self.row += rows;
+        self.unread.add(&mut self.left_out.iter().map(|name| (name.clone(), rows)).collect());
         let rejected = self.rejected(batch, first)?;
         let bad = |i: usize| rejected.binary_search_by_key(&(first as i64 + i as i64), |r| r.offset).is_ok();
         let good: BooleanArray = (0..batch.num_rows()).map(|i| Some(!bad(i))).collect();
@@ -204,11 +233,11 @@ pub(crate) fn count(file: &InputFile) -> Result<u64> {
 /// The declared columns of a file, as rescan would read them; `time` is not nullable.
 pub(crate) fn infer(file: &InputFile, time: &str) -> Result<Schema> {
     let held = builder(file)?.schema().clone();
-    let fields = held
-        .fields()
-        .iter()
-        .filter(|f| !f.data_type().is_nested())
-        .map(|f| f.as_ref().clone().with_data_type(convention(f.data_type())).with_nullable(f.name() != time));
+    let fields = held.fields().iter().filter(|f| !f.data_type().is_nested()).map(|f| {
+        let counted = f.name() == time && is_number(f.data_type());
+        let kind = if counted { TIME } else { convention(f.data_type()) };
+        f.as_ref().clone().with_data_type(kind).with_nullable(f.name() != time)
+    });
     Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -225,10 +254,31 @@ fn builder(file: &InputFile) -> Result<ParquetRecordBatchReaderBuilder<File>> {
 }
 
 /// Casts without loss, or fails. Nanoseconds are floored, so that a time before 1970 stays in its hour.
-fn conform(held: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+fn conform(held: &ArrayRef, kind: &DataType, unit: Unit) -> Result<ArrayRef, ArrowError> {
+    if *kind == TIME && is_number(held.data_type()) {
+        return moments(held, unit);
+    }
     if *kind == TIME && matches!(held.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) {
         let nanos = held.as_primitive::<TimestampNanosecondType>();
         return Ok(Arc::new(nanos.unary::<_, TimestampMicrosecondType>(|t| t.div_euclid(1000))));
     }
     cast_with_options(held, kind, &CastOptions { safe: false, ..CastOptions::default() })
+}
+
+/// Whether event times may be such numbers.
+fn is_number(kind: &DataType) -> bool {
+    kind.is_integer() || matches!(kind, DataType::Float32 | DataType::Float64)
+}
+
+/// Numbers as times; one that no time can hold is the last moment there is, which is out of range for every row.
+fn moments(numbers: &ArrayRef, unit: Unit) -> Result<ArrayRef, ArrowError> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let times: TimestampMicrosecondArray = if numbers.data_type().is_integer() {
+        let counts = cast_with_options(numbers, &DataType::Int64, &options)?;
+        counts.as_primitive::<Int64Type>().unary(|count| unit.micros(count).unwrap_or(i64::MAX))
+    } else {
+        let counts = cast_with_options(numbers, &DataType::Float64, &options)?;
+        counts.as_primitive::<Float64Type>().unary(|count| unit.micros_of(count).unwrap_or(i64::MAX))
+    };
+    Ok(Arc::new(times))
 }

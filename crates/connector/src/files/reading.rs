@@ -7,6 +7,8 @@ use arrow::datatypes::Schema;
 
 use crate::decode::Decoder;
 use crate::decode::text_format::TextFormat;
+use crate::decode::time::Written;
+use crate::decode::unread::Unread;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::files::block::Block;
@@ -22,6 +24,15 @@ pub(crate) struct Shape {
     pub schema: Schema,
     pub time: String,
     pub format: Option<FileFormat>,
+    pub written: Written,
+    pub unread: Unread,
+}
+
+impl Shape {
+    /// A decoder of text.
+    pub(crate) fn decoder(&self, format: TextFormat) -> Result<Decoder> {
+        Ok(Decoder::new(format, &self.schema, &self.time)?.reading(self.written).counting(&self.unread))
+    }
 }
 
 pub(crate) struct Reading {
@@ -85,7 +96,7 @@ impl Reading {
             // gzip writes a header even of nothing.
             FileFormat::Text(_) if file.packed && stat.bytes == 0 => return Ok(Opened::Half),
             FileFormat::Text(format) => {
-                let decoder = Decoder::new(format, &shape.schema, &shape.time)?;
+                let decoder = shape.decoder(format)?;
                 Kind::Text(TextFile::open(&file, input, format, decoder, &mark)?)
             }
             FileFormat::Parquet => {
@@ -98,7 +109,14 @@ impl Reading {
                 }
                 ensure!(mark.row == 0 || mark.sum == sum, changed(&file, &mark));
                 mark.sum = sum;
-                Kind::Parquet(ParquetFile::open(&file, &shape.schema, &shape.time, &mark)?)
+                Kind::Parquet(ParquetFile::open(
+                    &file,
+                    &shape.schema,
+                    &shape.time,
+                    shape.written,
+                    &shape.unread,
+                    &mark,
+                )?)
             }
         };
         let tail = if file.is_plain_text() { sum::of_tail(&beside, mark.position) } else { Ok(0) };

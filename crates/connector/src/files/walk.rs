@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::decode::Decoder;
 use crate::decode::text_format::TextFormat;
 use crate::fault::SourceError;
 use crate::files::block::Block;
@@ -385,7 +384,7 @@ impl Walk {
                     bail!(SourceError::Usage("Parquet cannot be read from standard input: give a file".to_owned()))
                 }
             };
-            let decoder = Decoder::new(format, &self.shape.schema, &self.shape.time)?;
+            let decoder = self.shape.decoder(format)?;
             self.text = Some(TextFile::pipe(pipe, format, decoder, &start)?);
         }
         match &mut self.text {

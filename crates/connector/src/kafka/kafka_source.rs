@@ -16,6 +16,7 @@ use rdkafka::{Offset as Start, TopicPartitionList};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::decode::Decoder;
+use crate::decode::unread::Unread;
 use crate::fault::{Fault, SourceError};
 use crate::kafka::kafka_record::{self, ANSWER, ask_held};
 use crate::kafka::kafka_watch::{self, Records, Seen, Watch};
@@ -55,6 +56,9 @@ pub struct KafkaSource {
     decoder: Box<dyn Fn() -> Result<Decoder> + Send>,
     /// Not yet told.
     warnings: Vec<String>,
+    /// What rows have besides the columns.
+    unread: Unread,
+    follow: bool,
 }
 
 /// One partition.
@@ -99,13 +103,14 @@ impl KafkaSource {
         let consumer = Arc::new(consumer);
         let (asked, of) = (consumer.clone(), topic.clone());
         let held = spawn_blocking(move || held(&asked, &of)).await??;
-        let lane = |(partition, held)| Ok(Lane::new(partition, held, !follow, decoder()?));
+        let unread = Unread::default();
+        let lane = |(partition, held)| Ok(Lane::new(partition, held, !follow, decoder()?.counting(&unread)));
         let lanes = (0..).zip(held).map(lane).collect::<Result<Vec<_>>>()?;
         let schema = lanes.first().with_context(|| format!("{topic} has no partitions"))?.decoder.schema();
         let names = lanes.iter().map(|lane| format!("{}-{}", topic.name, lane.partition)).collect();
         let watch = follow.then(|| Watch::new(consumer.clone(), config.clone(), topic.clone()));
         let (decoder, outage, warnings) = (Box::new(decoder), None, Vec::new());
-        Ok(Self { topic, names, lanes, schema, consumer, outage, config, watch, decoder, warnings })
+        Ok(Self { topic, names, lanes, schema, consumer, outage, config, watch, decoder, warnings, unread, follow })
     }
 
     /// Lets the client say what happened, and decides whether to go on.
@@ -160,7 +165,7 @@ impl KafkaSource {
 
     /// Begins to read a partition that the topic did not have, from its first message.
     fn begin(&mut self, partition: i32) -> Result<()> {
-        let mut lane = Lane::new(partition, (0, 0), false, (self.decoder)()?);
+        let mut lane = Lane::new(partition, (0, 0), false, (self.decoder)()?.counting(&self.unread));
         let queue = self.consumer.split_partition_queue(&self.topic.name, partition);
         let name = format!("{}-{partition}", self.topic.name);
         lane.queue = Some(queue.with_context(|| format!("no queue for {name}"))?);
@@ -276,7 +281,13 @@ impl Source for KafkaSource {
     }
 
     fn warnings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.warnings)
+        let mut warnings = std::mem::take(&mut self.warnings);
+        if self.follow {
+            warnings.extend(self.unread.new_ones(&self.topic.name));
+        } else if self.lanes.iter().all(|lane| lane.finished) {
+            warnings.extend(self.unread.counted(&self.topic.name));
+        }
+        warnings
     }
 }
 

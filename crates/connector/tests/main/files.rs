@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{Int64Type, Schema, TimestampMicrosecondType};
-use connector::{FileOptions, FileSource, Offset, Poll, Source, SourceError, parse_schema, print_schema};
+use connector::{FileOptions, FileSource, Offset, Poll, Source, SourceError, Written, parse_schema, print_schema};
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ pub type Seen = (String, i64, String);
 
 fn options(follow: bool) -> FileOptions {
     let schema = parse_schema("id text not null\nts timestamp\nn int64").unwrap();
-    FileOptions { schema, time: "ts".to_owned(), format: None, follow }
+    FileOptions { schema, time: "ts".to_owned(), written: Written::default(), format: None, follow }
 }
 
 pub fn open(path: &Path, follow: bool) -> anyhow::Result<FileSource> {
@@ -306,7 +306,7 @@ async fn schemas_are_inferred_from_the_first_file() {
     append(&path.join("a.csv"), ",ts\n1,2019-11-24 00:00:00.010255+00:00\n");
     assert_eq!(inferred(of("").unwrap()), "column_1 int64\nts timestamp not null\n");
     let schema = of("a.csv").unwrap();
-    let options = FileOptions { schema, time: "ts".to_owned(), format: None, follow: false };
+    let options = FileOptions { schema, ..options(false) };
     let mut source = FileSource::open(path.join("a.csv").to_str().unwrap(), options).unwrap();
     let Poll::Chunk(chunk) = source.read(0, 9).await.unwrap() else { panic!("no rows") };
     assert_eq!((chunk.rows.num_rows(), chunk.rejected), (1, vec![]));
