@@ -87,6 +87,69 @@ fn rows_of_two_thousand_columns_are_read() {
     );
 }
 
+/// Most of their columns are named by nothing; some lie between those that are, and rows lack some.
+#[test]
+fn rows_of_many_columns_pass_through_every_command_as_they_are() {
+    let dir = Workdir::new();
+    let row = |kind: &str, n: u64| {
+        let cell = |c: u64| match (n + c) % 5 {
+            0 => "null".to_owned(),
+            _ if c % 3 == 0 => format!("{}", n * c),
+            _ if c % 3 == 1 => format!("\"v {c} \\\" {n}\""),
+            _ => format!("{}.5", n + c),
+        };
+        let cells = |places: std::ops::Range<u64>| {
+            places.map(|c| format!(r#""Column {c}":{}"#, cell(c))).collect::<Vec<_>>().join(",")
+        };
+        let ids = format!(r#""event_id":"{kind}{n}","request_id":"{}""#, n / 2);
+        let others = format!(r#""ts":{},"profile_id":{},"video_id":1"#, START + n * 300_000, n % 3);
+        format!("{{{},{ids},{},{others},{}}}", cells(0..150), cells(150..160), cells(160..300))
+    };
+    for kind in ["impressions", "plays"] {
+        dir.write(&format!("{kind}.jsonl"), lines(40, |n| row(kind, n)));
+        dir.ok(&format!("ingest --in {kind}.jsonl --out {kind}"));
+    }
+    dir.write(
+        "mine.sql",
+        "create schema batch; create schema output;
+        create table batch.events (event_id text, ts timestamp); comment on table batch.events is 'time ts';
+        create view output.rows as select *, \"Column 7\" as seven from batch.events where \"Column 3\" > 2;
+        comment on view output.rows is 'key (event_id, ts), time ts';",
+    );
+    let both = "--in impressions=impressions --in plays=plays";
+    for (name, command) in [
+        ("ingested", "ingest --in impressions --replay".to_owned()),
+        ("inner", format!("join {both}")),
+        ("full", format!("join --type full --within 1m {both}")),
+        ("counted", format!("aggregate {both}")),
+        ("sampled", "stratify --in impressions --strata video_id --size 9".to_owned()),
+        ("mine", "run mine.sql --in events=impressions".to_owned()),
+    ] {
+        dir.ok(&format!("{command} --out {name}"));
+        if !command.contains("--replay") {
+            dir.ok(&format!("{command} --out {name}-stream --replay"));
+            assert!(dir.parts(name) == dir.parts(&format!("{name}-stream")), "{name}");
+        }
+        assert!(!dir.rows(name).is_empty(), "{name}");
+    }
+    let by_id = |out: &str, id: &str| {
+        dir.rows(out).into_iter().map(|row| (row[id].to_string(), row)).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let impressions = by_id("impressions", "event_id");
+    for (out, prefix) in [("ingested", ""), ("inner", "impression_"), ("full", "impression_"), ("mine", "")] {
+        for row in dir.rows(out) {
+            let Some(of) = impressions.get(&row[format!("{prefix}event_id")].to_string()) else {
+                assert!((0..300).all(|c| row[format!("{prefix}Column {c}")].is_null()), "{out}: {row}");
+                continue;
+            };
+            (0..300).for_each(|c| {
+                let column = format!("Column {c}");
+                assert_eq!(row[format!("{prefix}{column}")], of[&column], "{out}: {column}");
+            });
+        }
+    }
+}
+
 #[test]
 fn what_is_too_deep_is_an_error() {
     let dir = Workdir::new();

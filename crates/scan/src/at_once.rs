@@ -67,7 +67,9 @@ impl Scan {
             let plan = if sorted { in_order(plan, &output.key)? } else { plan };
             reading.watch(&plan);
             let schema = output.schema.clone();
-            let rows = execute_stream(plan, context.task_ctx())?.map(move |rows| conform(&rows?, &schema));
+            let runs = self.runs.clone();
+            let rows = execute_stream(plan, context.task_ctx())?;
+            let rows = rows.map(move |rows| conform(&runs.unpacked(rows?)?, &schema));
             let rows = RecordBatchStreamAdapter::new(output.schema.clone(), rows);
             outputs.insert(output.name.clone(), Box::pin(rows) as SendableRecordBatchStream);
         }
@@ -89,12 +91,14 @@ impl Scan {
         let typed = |schema: &SchemaRef| if sorted { owned_text(schema) } else { schema.clone() };
         for input in &self.inputs {
             let tables = tables.remove(&input.name).unwrap_or_default();
-            let schema = typed(&input.schema);
+            let schema = typed(&input.seen);
             let mut plans = Vec::new();
             let aside: &mut Vec<RecordBatch> = refused.entry(input.name.clone()).or_default();
             for table in tables {
                 let table = self.sound_rows_of(input, table, &context, aside).await?;
-                aside.extend(input.refused(&context, table.clone()).await?);
+                for rows in input.refused(&context, table.clone()).await? {
+                    aside.push(self.runs.unpacked(rows)?);
+                }
                 plans.push(input.taken(conforming(&context, table, &schema)?)?);
             }
             let union = |all, plan| LogicalPlanBuilder::from(all).union(plan)?.build();

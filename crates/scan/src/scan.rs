@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Field;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::{DataFusionError, Result};
@@ -13,9 +14,11 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::Query;
+use futures::StreamExt;
 
 use crate::aggregate::functions::{id_count, id_set};
 use crate::aggregate::repeated::repeats;
@@ -38,6 +41,7 @@ use crate::script::bind::{Bound, Input, Output, bind};
 use crate::script::binding::Binding;
 use crate::script::conform::conform;
 use crate::script::durations::FixedIntervals;
+use crate::script::wide::{Runs, Words, run_of};
 use crate::script::{Script, ScriptError};
 use crate::state::State;
 use crate::state::layout::{Layout, Merged};
@@ -84,6 +88,8 @@ pub struct Scan {
     pub(crate) outputs: Vec<Output>,
     pub(crate) views: Vec<(String, Query)>,
     pub(crate) layouts: BTreeMap<String, Arc<Layout>>,
+    /// Runs of columns of wide inputs, which are one to the planner.
+    pub(crate) runs: Runs,
     templates: BTreeMap<String, Template>,
     deltas: BTreeMap<String, Arc<dyn ExecutionPlan>>,
     /// By input, where expressions over its rows may fail.
@@ -130,8 +136,17 @@ impl Scan {
     pub async fn new(script: &Script, binding: &Binding) -> Result<Scan, ScriptError> {
         let rule = Arc::new(KeyLookupRule::default());
         let (config, runtime) = (template_config(), Arc::new(RuntimeEnv::default()));
-        let context = session(&config, vec![rule.clone()], runtime.clone(), binding.approximate, Detail::Whole);
-        let Bound { inputs, states, outputs, views } = bind(script, binding, &context).await?;
+        let context = || session(&config, vec![rule.clone()], runtime.clone(), binding.approximate, Detail::Whole);
+        let (mut planner, words) = (context(), Words::of(script, binding));
+        let bound = match bind(script, binding, &planner, Some(&words)).await {
+            Ok(bound) if bound.pass => bound,
+            // Where a script works with all columns, or an error is about one, each is one to the planner.
+            _ => {
+                planner = context();
+                bind(script, binding, &planner, None).await?
+            }
+        };
+        let (context, Bound { inputs, states, outputs, views, runs, .. }) = (planner, bound);
         let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
         let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
         for name in views.iter().filter_map(|(view, _)| view.strip_prefix("delta.")) {
@@ -163,7 +178,7 @@ impl Scan {
             sound.extend(of.map(|of| (input.name.clone(), Arc::new(of))));
         }
         let script = script.clone();
-        Ok(Scan { script, binding, inputs, outputs, views, layouts, templates, deltas, sound, config, runtime })
+        Ok(Scan { script, binding, inputs, outputs, views, layouts, runs, templates, deltas, sound, config, runtime })
     }
 
     /// The script that f is.
@@ -193,9 +208,11 @@ impl Scan {
         &self.outputs
     }
 
-    /// The position of a state table's event time.
+    /// The position of event time in rows that were merged into a state table.
     pub fn time_column(&self, table: &str) -> Option<usize> {
-        self.layouts.get(table).map(|layout| layout.time)
+        let layout = self.layouts.get(table)?;
+        let before = |field: &Arc<Field>| run_of(field).map_or(1, |run| run.len());
+        Some(layout.schema.fields()[..layout.time].iter().map(before).sum())
     }
 
     /// Microseconds after its time in which a row of a state table can still meet one that is not late.
@@ -261,6 +278,9 @@ impl Scan {
         let merged = self.merge(&mut filling, &deltas)?;
         let filling = Arc::new(filling);
         outputs.extend(self.run_outputs(&filling, true).await?);
+        for rows in deltas.values_mut().flatten() {
+            *rows = self.runs.unpacked(std::mem::replace(rows, RecordBatch::new_empty(rows.schema())))?;
+        }
         Ok((unshare(filling).await?.state, Stepped { outputs, deltas, refused, merged, next: BTreeMap::new() }))
     }
 
@@ -297,9 +317,17 @@ impl Scan {
         let mut outputs: BTreeMap<String, SendableRecordBatchStream> = BTreeMap::new();
         for (name, template) in self.templates.iter().filter(|(_, template)| template.follows_merge == follows_merge) {
             let rows = execute_stream(reset_plan_states(template.plan.clone())?, self.task(filling))?;
-            outputs.insert(name.clone(), spooled(rows, &self.runtime).await?);
+            outputs.insert(name.clone(), self.unpacked(spooled(rows, &self.runtime).await?));
         }
         Ok(outputs)
+    }
+
+    fn unpacked(&self, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        if self.runs.is_empty() {
+            return rows;
+        }
+        let (runs, schema) = (self.runs.clone(), self.runs.unpacked_schema(&rows.schema()));
+        Box::pin(RecordBatchStreamAdapter::new(schema, rows.map(move |rows| runs.unpacked(rows?))))
     }
 
     /// Merges the deltas into the state, and fills `next.*` with the keys they touched.

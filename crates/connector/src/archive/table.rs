@@ -40,6 +40,9 @@ use crate::files::parquet_file::UNDECODABLE;
 /// How many footers are read at the same time.
 pub(crate) const FOOTERS: usize = 16;
 
+/// The most columns of a table of which footers are asked.
+const TOLD_OF: usize = 1000;
+
 /// The footers that one table keeps for its plans.
 const FOOTER_BYTES_MAX: usize = 64 << 20;
 
@@ -264,7 +267,14 @@ impl Footer {
     /// What the footer says about the table's columns. Of a column that the file has in another type only how many
     /// values are null: DataFusion would take milliseconds for microseconds. Bounds of floats are estimates, for they
     /// leave NaN out: as exact ones they make DataFusion read a column of 1.5 and NaN as 1.5 throughout.
+    ///
+    /// Of a table of very many columns it is only the number of rows: to look each of them up by its name takes longer
+    /// than reading the file.
     fn statistics(&self, table: &SchemaRef) -> Result<Statistics> {
+        if table.fields().len() > TOLD_OF {
+            let num_rows = Precision::Exact(self.metadata.file_metadata().num_rows() as usize);
+            return Ok(Statistics { num_rows, ..Statistics::new_unknown(table) });
+        }
         let own = DFParquetMetadata::statistics_from_parquet_metadata(&self.metadata, table)?;
         let file = self.metadata.file_metadata();
         let physical = parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata())?;

@@ -1,6 +1,6 @@
 //! One schema for many files: their columns by name, in the types that rescan computes with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -16,23 +16,27 @@ use crate::fault::SourceError;
 /// [`SourceError::BadData`], with both schemas, where a column has types that do not widen to one.
 pub(crate) fn union(files: &[(String, SchemaRef)]) -> Result<SchemaRef> {
     let mut columns: Vec<Field> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for (at, (name, schema)) in files.iter().enumerate() {
         refuse_twins(name, schema)?;
+        let mut absent: HashSet<usize> = (0..columns.len()).collect();
         for field in schema.fields() {
-            let field = Field::new(field.name(), convention(field.data_type()), field.is_nullable());
-            match columns.iter_mut().find(|c| c.name() == field.name()) {
-                None => columns.push(if at == 0 { field } else { field.with_nullable(true) }),
-                Some(column) => match widened(column.data_type(), field.data_type()) {
-                    Some(wide) => {
-                        let nullable = column.is_nullable() || field.is_nullable();
-                        *column = Field::new(field.name(), wide, nullable);
-                    }
-                    None => bail!(conflict(field.name(), files, at)),
-                },
-            }
+            let new = Field::new(field.name(), convention(field.data_type()), field.is_nullable());
+            let Some(&place) = places.get(field.name().as_str()) else {
+                places.insert(field.name(), columns.len());
+                columns.push(if at == 0 { new } else { new.with_nullable(true) });
+                continue;
+            };
+            absent.remove(&place);
+            let column = &mut columns[place];
+            let Some(wide) = widened(column.data_type(), new.data_type()) else {
+                bail!(conflict(field.name(), files, at));
+            };
+            *column = Field::new(field.name(), wide, column.is_nullable() || new.is_nullable());
         }
-        let absent = columns.iter_mut().filter(|c| schema.field_with_name(c.name()).is_err());
-        absent.for_each(|c| *c = c.clone().with_nullable(true));
+        for place in absent {
+            columns[place].set_nullable(true);
+        }
     }
     Ok(Arc::new(Schema::new(columns)))
 }

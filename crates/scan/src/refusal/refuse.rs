@@ -1,5 +1,6 @@
 //! Rows of an input that a script refuses, by the clause `reject`: f never sees them, and says why.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -19,7 +20,7 @@ impl Input {
     pub(crate) fn take(&self, rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
         let (mut taken, mut refused) = (Vec::new(), Vec::new());
         for rows in rows {
-            let seen = conform(rows, &self.schema)?;
+            let seen = conform(rows, &self.seen)?;
             let Some(refusal) = &self.refusal else {
                 taken.push(seen);
                 continue;
@@ -51,8 +52,9 @@ impl Input {
         let Some(refusal) = &self.refusal else { return Ok(Vec::new()) };
         // Where a row came from f does not see, and whoever looks for it needs.
         let given = table.schema();
-        let hidden = given.fields().iter().filter(|field| self.schema.field_with_name(field.name()).is_err());
-        let all = Arc::new(Schema::new(self.schema.fields().iter().chain(hidden).cloned().collect::<Vec<_>>()));
+        let told: HashSet<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let hidden = given.fields().iter().filter(|field| !told.contains(field.name().as_str()));
+        let all = Arc::new(Schema::new(self.seen.fields().iter().chain(hidden).cloned().collect::<Vec<_>>()));
         let plan = LogicalPlanBuilder::from(conforming(context, table, &all)?);
         let plan = plan.filter(refusal.logical.clone().is_not_null())?.build()?;
         Ok(self.take(&context.execute_logical_plan(plan).await?.collect().await?)?.1)

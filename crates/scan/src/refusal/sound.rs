@@ -53,7 +53,7 @@ impl Sound {
         }
         let mut seen = BTreeSet::new();
         found.retain(|check| seen.insert(displayable(check.plan.as_ref()).indent(false).to_string()));
-        let rejects = input.refusal.as_ref().is_some_and(|refusal| refusal.may_fail(&input.schema));
+        let rejects = input.refusal.as_ref().is_some_and(|refusal| refusal.may_fail(&input.seen));
         let sound = Sound { input: input.clone(), config: config.clone(), checks: found };
         Ok((rejects || !sound.checks.is_empty()).then_some(sound))
     }
@@ -72,7 +72,7 @@ impl Sound {
         let sound = filter_record_batch(rows, &reasons.iter().map(|reason| Some(reason.is_none())).collect())?;
         let unsound = reasons.iter().map(|reason| Some(reason.is_some())).collect();
         let reasons: ArrayRef = Arc::new(StringViewArray::from_iter(reasons));
-        let seen = conform(rows, &self.input.schema)?;
+        let seen = conform(rows, &self.input.seen)?;
         let told = with_reasons(rows, &reasons, seen.column_by_name(&self.input.time))?;
         Ok((sound, Some(filter_record_batch(&told, &unsound)?)))
     }
@@ -114,7 +114,7 @@ impl Sound {
     /// The innermost part of the clause `reject` that fails on a row.
     fn culprit_of_refusal(&self, alone: &RecordBatch) -> String {
         let refusal = self.input.refusal.as_ref().map(|refusal| refusal.physical.clone());
-        let Some((refusal, seen)) = refusal.zip(conform(alone, &self.input.schema).ok()) else { return String::new() };
+        let Some((refusal, seen)) = refusal.zip(conform(alone, &self.input.seen).ok()) else { return String::new() };
         shown(innermost(&refusal, &seen))
     }
 }

@@ -1,7 +1,7 @@
 //! From a script and its inputs to checked declarations and queries: every way to break the contract ends here, with the
 //! line and the reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -22,11 +22,12 @@ use event_time::TIME;
 
 use crate::exec::slot::{Slot, SlotTable};
 use crate::refusal::Refusal;
-use crate::script::binding::{Binding, canonical};
+use crate::script::binding::{Binding, canonical, canonical_type};
 use crate::script::clause::Clauses;
 use crate::script::contract::breach;
 use crate::script::depth::too_deep_text;
 use crate::script::expand::{Names, PARAM, Relation, named};
+use crate::script::wide::{Runs, Words};
 use crate::script::{Script, ScriptError, Stated};
 use crate::state::layout::Layout;
 
@@ -40,6 +41,8 @@ pub struct Input {
     pub name: String,
     /// The columns that the script sees.
     pub schema: SchemaRef,
+    /// The same as the planner sees them: of a wide input with runs of columns as one.
+    pub(crate) seen: SchemaRef,
     /// The event time column.
     pub time: String,
     /// Microseconds by which the rows that make an hour's output reach back before the hour.
@@ -79,10 +82,20 @@ pub(crate) struct Bound {
     pub outputs: Vec<Output>,
     /// The views in order, with what they select from `output.NAME` and its time as `output.NAME` and `timed.NAME`.
     pub views: Vec<(String, Query)>,
+    /// The runs of columns that are one to the planner.
+    pub runs: Runs,
+    /// Whether these pass through all views as their columns would.
+    pub pass: bool,
 }
 
-/// Binds a script; `context` gives the functions.
-pub(crate) async fn bind(script: &Script, binding: &Binding, context: &SessionContext) -> Result<Bound, ScriptError> {
+/// Binds a script; `context` gives the functions. Of wide inputs the columns that `words` do not name are packed in runs;
+/// without words none are.
+pub(crate) async fn bind(
+    script: &Script,
+    binding: &Binding,
+    context: &SessionContext,
+    words: Option<&Words>,
+) -> Result<Bound, ScriptError> {
     let mut binder = Binder {
         script,
         binding,
@@ -96,6 +109,10 @@ pub(crate) async fn bind(script: &Script, binding: &Binding, context: &SessionCo
         lines: BTreeMap::new(),
         schemas: BTreeMap::new(),
         views: Vec::new(),
+        words,
+        whole: BTreeMap::new(),
+        runs: Runs::default(),
+        pass: true,
     };
     register_schemas(context).map_err(|e| script.error(1, e.to_string()))?;
     for stated in &script.statements {
@@ -185,6 +202,11 @@ pub(crate) struct Binder<'a> {
     pub(crate) lines: BTreeMap<String, u64>,
     pub(crate) schemas: BTreeMap<String, SchemaRef>,
     pub(crate) views: Vec<(String, Query)>,
+    words: Option<&'a Words>,
+    /// The columns of each input, none of them packed.
+    pub(crate) whole: BTreeMap<String, SchemaRef>,
+    pub(crate) runs: Runs,
+    pub(crate) pass: bool,
 }
 
 pub(crate) type Bind<T> = Result<T, ScriptError>;
@@ -245,7 +267,12 @@ impl Binder<'_> {
         let name = named(&table.name);
         let declared = self.declared(stated, table).await?;
         let (schema, slot) = match name.split_once('.') {
-            Some(("batch", input)) => (self.input(stated, input, &declared)?, Slot::Batch(input.to_owned())),
+            Some(("batch", input)) => {
+                let whole = self.input(stated, input, &declared)?;
+                let seen = self.words.map_or_else(|| whole.clone(), |words| self.runs.packed(&whole, words));
+                self.whole.insert(input.to_owned(), whole);
+                (seen, Slot::Batch(input.to_owned()))
+            }
             Some(("state", state)) => (Arc::new(canonical(&declared)), Slot::State(state.to_owned())),
             Some(("side", _)) => {
                 let reason = "a script declares no side inputs: --side NAME=URI adds their columns to its inputs";
@@ -294,35 +321,35 @@ impl Binder<'_> {
         let plan = self.context.state().statement_to_plan(PlannerStatement::Statement(Box::new(plain))).await;
         let plan = plan.map_err(|e| error(e.strip_backtrace()))?;
         let Some(input) = plan.inputs().first().copied() else { return Err(error("a table needs columns".to_owned())) };
-        let mut fields: Vec<Field> = Vec::new();
+        let (mut fields, mut known) = (Vec::new(), HashSet::new());
+        let given = self.given();
         let written = |field: &&Arc<Field>| !self.names.expressions.contains_key(field.name());
         for field in canonical(input.schema().as_arrow()).fields().iter().filter(written) {
             for column in self.names.column(field.name(), &[]) {
-                if fields.iter().any(|known| *known.name() == column) {
-                    continue;
+                if known.insert(column.clone()) {
+                    let kind =
+                        given.get(column.as_str()).map_or_else(|| field.data_type().clone(), |of| canonical_type(of));
+                    fields.push(Field::new(column, kind, true));
                 }
-                fields.push(Field::new(&column, self.type_of(&column).unwrap_or(field.data_type().clone()), true));
             }
         }
         Ok(Schema::new(fields))
     }
 
-    /// The type that an input gives a column.
-    fn type_of(&self, column: &str) -> Option<DataType> {
-        let schemas = self.binding.inputs.values();
-        schemas
-            .filter_map(|schema| schema.field_with_name(column).ok())
-            .map(|field| canonical(&Schema::new(vec![field.clone()])))
-            .next()
-            .map(|schema| schema.field(0).data_type().clone())
+    /// The types that inputs give columns; of two inputs with one column the first.
+    fn given(&self) -> HashMap<&str, &DataType> {
+        let fields = self.binding.inputs.values().rev().flat_map(|schema| schema.fields());
+        fields.map(|field| (field.name().as_str(), field.data_type())).collect()
     }
 
     /// An input as the script sees it: all its columns, but those with `_` only where the script names them.
     fn input(&self, stated: &Stated, name: &str, declared: &Schema) -> Bind<SchemaRef> {
         let Some(given) = self.binding.inputs.get(name) else { return Ok(Arc::new(declared.clone())) };
         let given = canonical(given);
+        let types: HashMap<&str, &Field> =
+            given.fields().iter().map(|field| (field.name().as_str(), &**field)).collect();
         for field in declared.fields() {
-            let Ok(actual) = given.field_with_name(field.name()) else {
+            let Some(actual) = types.get(field.name().as_str()) else {
                 if field.name().starts_with('_') {
                     continue;
                 }
@@ -350,6 +377,7 @@ impl Binder<'_> {
         if let Some((word, why)) = breach(&plan).map_err(|e| self.script.error(stated.line, e.to_string()))? {
             return Err(self.script.error(stated.line_of(&word), format!("{word} is not for scripts: {why}")));
         }
+        self.pass &= self.runs.pass(&plan).map_err(|e| self.script.error(stated.line, e.to_string()))?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         match name.split_once('.') {
             None | Some(("delta" | "output", _)) => {

@@ -67,7 +67,8 @@ pub(crate) fn canonical(schema: &Schema) -> Schema {
     Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>())
 }
 
-fn canonical_type(kind: &DataType) -> DataType {
+/// A type as scripts see it.
+pub(crate) fn canonical_type(kind: &DataType) -> DataType {
     match kind {
         DataType::Timestamp(_, _) => TIME,
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{EmptyRelation, LogicalPlan, LogicalPlanBuilder, cast as cast_expr, col, lit};
+
+use crate::script::packed_table::PackedTable;
+use crate::script::wide::{is_run, run_of};
 
 /// A table without rows, which the optimiser prunes with everything that hangs on it.
 pub(crate) fn nothing(schema: &SchemaRef) -> Result<LogicalPlan> {
@@ -18,12 +21,16 @@ pub(crate) fn nothing(schema: &SchemaRef) -> Result<LogicalPlan> {
     Ok(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema }))
 }
 
-/// A table as the script sees it: its columns, in its types.
+/// A table as the script sees it: its columns, in its types, of a wide input with runs of columns as one.
 pub(crate) fn conforming(
     context: &SessionContext,
     table: Arc<dyn TableProvider>,
     schema: &SchemaRef,
 ) -> Result<LogicalPlan> {
+    if schema.fields().iter().any(|field| is_run(field)) {
+        let packed = PackedTable { of: table, schema: schema.clone() };
+        return Ok(context.read_table(Arc::new(packed))?.into_unoptimized_plan());
+    }
     let given = table.schema();
     let scan = context.read_table(table)?.into_unoptimized_plan();
     let places = places_of(&given);
@@ -43,32 +50,53 @@ pub(crate) fn conforming(
 /// Text as whole values instead of views, which share the pages that they were read from: some rows out of many then
 /// weigh as much as they are, and operators that count what they hold spill no sooner than they must.
 pub(crate) fn owned_text(schema: &SchemaRef) -> SchemaRef {
-    let field = |field: &Arc<Field>| match field.data_type() {
-        DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
-        _ => field.clone(),
-    };
-    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+    fn owned(field: &Arc<Field>) -> Arc<Field> {
+        let kind = match field.data_type() {
+            DataType::Utf8View => DataType::Utf8,
+            DataType::Struct(columns) if is_run(field) => DataType::Struct(columns.iter().map(owned).collect()),
+            _ => return field.clone(),
+        };
+        Arc::new(field.as_ref().clone().with_data_type(kind))
+    }
+    Arc::new(Schema::new(schema.fields().iter().map(owned).collect::<Vec<_>>()))
 }
 
 /// Rows as a table sees them: its columns by name, in its types.
 pub(crate) fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let held = rows.schema();
+    let missing = |field: &Field| Err(DataFusionError::Execution(format!("rows have no column {}", field.name())));
+    Ok(RecordBatch::try_new(schema.clone(), found(rows, schema.fields(), &missing)?)?)
+}
+
+/// The same of rows in which columns may be missing: these are null.
+pub(crate) fn conform_in_part(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let null = |field: &Field| Ok(new_null_array(field.data_type(), rows.num_rows()));
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), found(rows, schema.fields(), &null)?, &options)?)
+}
+
+fn found(rows: &RecordBatch, fields: &Fields, missing: &dyn Fn(&Field) -> Result<ArrayRef>) -> Result<Vec<ArrayRef>> {
+    let held = rows.schema_ref();
     let mut places = None;
-    let columns = schema.fields().iter().enumerate().map(|(place, field)| {
+    let columns = fields.iter().enumerate().map(|(place, field)| {
         // Most rows have their columns in their places.
         let place = match held.fields().get(place) {
             Some(held) if held.name() == field.name() => Some(place),
-            _ => places.get_or_insert_with(|| places_of(&held)).get(field.name().as_str()).copied(),
+            _ => places.get_or_insert_with(|| places_of(held)).get(field.name().as_str()).copied(),
         };
-        let column = place.map(|place| rows.column(place));
-        let column =
-            column.ok_or_else(|| DataFusionError::Execution(format!("rows have no column {}", field.name())))?;
-        if column.data_type() == field.data_type() { Ok(column.clone()) } else { Ok(cast(column, field.data_type())?) }
+        match (place.map(|place| rows.column(place)), run_of(field)) {
+            (Some(column), _) if column.data_type() == field.data_type() => Ok(column.clone()),
+            (Some(column), _) => Ok(cast(column, field.data_type())?),
+            (None, Some(run)) => {
+                let columns = found(rows, run, missing)?;
+                Ok(Arc::new(StructArray::try_new(run.clone(), columns, None)?) as ArrayRef)
+            }
+            (None, None) => missing(field),
+        }
     });
-    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)?)
+    columns.collect()
 }
 
 /// Where each column is; of two with one name the first.
-fn places_of(schema: &Schema) -> HashMap<&str, usize> {
+pub(crate) fn places_of(schema: &Schema) -> HashMap<&str, usize> {
     schema.fields().iter().enumerate().rev().map(|(place, field)| (field.name().as_str(), place)).collect()
 }

@@ -35,7 +35,7 @@ impl Binder<'_> {
         if outputs.is_empty() {
             return Err(self.script.error(1, "a script defines at least one view output.NAME"));
         }
-        Ok(Bound { inputs, states, outputs, views: self.views })
+        Ok(Bound { inputs, states, outputs, views: self.views, runs: self.runs, pass: self.pass })
     }
 
     fn declare(&self, table: &str, clause: &str) -> ScriptError {
@@ -57,7 +57,8 @@ impl Binder<'_> {
             before: self.interval(table, clauses.before)?,
             after: self.interval(table, clauses.after)?,
             refusal: clauses.reject.map(|reject| self.refusal(table, reject, &schema)).transpose()?,
-            schema,
+            schema: self.whole.get(name).cloned().unwrap_or_else(|| schema.clone()),
+            seen: schema,
         })
     }
 
@@ -111,6 +112,7 @@ impl Binder<'_> {
         };
         let timed = format!("timed.{name}");
         let plan = register_view(self.context, &timed, &query).await.map_err(|e| error(e.strip_backtrace()))?;
+        self.pass &= self.runs.pass(&plan).map_err(|e| error(e.strip_backtrace()))?;
         let schema: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
         if *schema.field(schema.fields().len() - 1).data_type() != TIME {
             return Err(error(format!("the time of {view}, {time}, is no timestamp")));
@@ -134,6 +136,7 @@ impl Binder<'_> {
             return Err(error(format!("there is no batch.{input} that {view} could hold")));
         }
         self.views.push((timed, *query));
+        let schema = self.runs.unpacked_schema(&schema);
         Ok(Output { name: name.to_owned(), schema, key, greatest, group, holds, agrees: false, retracts })
     }
 

@@ -11,7 +11,9 @@ pub(crate) mod depth;
 pub(crate) mod durations;
 pub(crate) mod expand;
 pub(crate) mod holds;
+pub(crate) mod packed_table;
 pub(crate) mod rows;
+pub(crate) mod wide;
 
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;

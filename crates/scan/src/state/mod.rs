@@ -15,6 +15,7 @@ use arrow::array::RecordBatch;
 use datafusion::error::Result;
 
 use crate::lattice::Detail;
+use crate::script::conform::conform;
 use crate::state::layout::{Layout, Merged};
 use crate::state::table::Table;
 
@@ -45,7 +46,7 @@ impl State {
     /// Rows of another schema.
     pub fn restore(&mut self, name: &str, rows: &RecordBatch) -> Result<Merged> {
         let Some(table) = self.tables.get_mut(name) else { return Ok(Merged::default()) };
-        table.merge(rows, &mut Vec::new())
+        table.merge(&conform(rows, table.schema())?, &mut Vec::new())
     }
 
     /// All rows of a table; of sets of ids what counts them.
