@@ -98,7 +98,7 @@ fn usage() {
     dir.write("bad.schema", "event_id text\nts moment\n");
     let schema = dir.run("ingest --in raw/plays.jsonl --schema bad.schema --out out");
     failed(&schema, 78, &["--schema bad.schema", "line 2", "no type moment"]);
-    failed(&dir.run("sql nothing"), 2, &["nothing", "ingest, join, aggregate"]);
+    failed(&dir.run("sql nothing"), 2, &["nothing", "aggregate, attribute, facts"]);
     failed(&dir.run("man nothing"), 2, &["nothing"]);
     assert!(!dir.path("out").exists());
 }
