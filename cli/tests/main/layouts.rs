@@ -7,8 +7,11 @@ use serde_json::Value;
 use super::commands::{JOIN, demo};
 use super::workdir::Workdir;
 
+/// The directory of the hour of a date.
+type Layout = fn(&str, u32) -> String;
+
 /// Copies an archive, with each hour, of the date `2016-11-07` and the hour `1`, in a directory of another name.
-fn lay_out(dir: &Workdir, archive: &str, copy: &str, name: fn(&str, u32) -> String) {
+fn lay_out(dir: &Workdir, archive: &str, copy: &str, name: Layout) {
     for file in dir.files(archive) {
         let parts: Vec<&str> = file.split('/').collect();
         let [date, hour, file] = parts.as_slice() else { panic!("{file} is in no hour") };
@@ -28,7 +31,7 @@ fn hours_as_other_engines_name_them() {
     };
     let expected = rows("expected", JOIN);
     assert!(!expected.is_empty());
-    let layouts: [(&str, fn(&str, u32) -> String); 3] = [
+    let layouts: [(&str, Layout); 3] = [
         ("no zero", |date, hour| format!("dt={date}/hr={hour}")),
         ("date and hour", |date, hour| format!("date={}/hour={hour:02}", date.replace('-', ""))),
         ("four levels", |date, hour| {

@@ -134,7 +134,7 @@ fn number(event: &Event, column: &str) -> Option<u32> {
     let own: u32 = event.event_id.bytes().map(u32::from).sum();
     match column.len() % 2 {
         0 => event.video_id.map(|video| video as u32),
-        _ => (own % 8 > 0).then_some(own),
+        _ => (!own.is_multiple_of(8)).then_some(own),
     }
 }
 
