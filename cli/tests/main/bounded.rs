@@ -94,7 +94,7 @@ fn rows_of_many_columns_pass_through_every_command_as_they_are() {
     let row = |kind: &str, n: u64| {
         let cell = |c: u64| match (n + c) % 5 {
             0 => "null".to_owned(),
-            _ if c % 3 == 0 => format!("{}", n * c),
+            _ if c.is_multiple_of(3) => format!("{}", n * c),
             _ if c % 3 == 1 => format!("\"v {c} \\\" {n}\""),
             _ => format!("{}.5", n + c),
         };
