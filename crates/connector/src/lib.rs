@@ -12,9 +12,10 @@ mod schema;
 mod source;
 
 pub use archive::filed::{Misfiled, Refiled, Times, by_event_time, refuse_misfiled, times};
+pub use archive::layout::SUCCESS;
 pub use archive::location::Location;
 pub use archive::partitions::{
-    DataFile, HourFiles, Listed, SUCCESS, SealedFile, Success, hours_there, is_partitioned, list, listed,
+    DataFile, HourFiles, Listed, SealedFile, Success, hours_there, is_partitioned, list, listed,
 };
 pub use archive::table::{count_rows, culprit, read, scan, schema_of};
 pub use archive::union::widened;

@@ -32,7 +32,8 @@ use crate::lattice::{Detail, Lattice};
 use crate::refusal::sound_table::SoundTable;
 use crate::scan::{Limits, Scan, Stepped, session};
 use crate::script::bind::{Input, register_schemas, register_view};
-use crate::script::conform::{conform, conforming, nothing, owned_text};
+use crate::script::conform::{conform, nothing, owned_text};
+use crate::script::packed_table::conforming;
 use crate::tables::Tables;
 
 /// The rows of each input that f refuses.

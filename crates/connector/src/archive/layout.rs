@@ -1,6 +1,12 @@
-//! Which hour does a directory hold? As rescan and other engines name directories of hours.
+//! Which hour is a file of? As rescan and other engines name directories of hours, and what they hide.
 
 use event_time::Hour;
+use object_store::path::{Path, PathPart};
+
+use crate::archive::location::Location;
+
+/// The file that seals a partition.
+pub const SUCCESS: &str = "_SUCCESS";
 
 /// The first parts of a path, as far as they name an hour, and how many they are: `dt=2026-11-20/hr=05`,
 /// `date=20261120/hour=5`, `year=2026/month=11/day=20/hour=5`, each number padded or not.
@@ -43,6 +49,47 @@ fn hour(day: &[&str; 3], hour: &str) -> Option<Hour> {
         .iter()
         .all(|text| is_number(text))
         .then(|| format!("{year:0>4}-{month:0>2}-{day:0>2}T{hour:0>2}").parse().ok())?
+}
+
+/// What a file is, by where it lies.
+pub(crate) enum Place {
+    /// Data of an hour.
+    Data(Hour),
+    /// What seals an hour.
+    Seal(Hour),
+    /// Something else in an hour.
+    Unread(Hour),
+    /// In no hour.
+    Other,
+    /// The bookkeeping of some engine.
+    Hidden,
+}
+
+impl Place {
+    pub(crate) fn of(root: &Location, path: &Path) -> Place {
+        let parts = parts(root, path);
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        let Some((hour, levels)) = hour_of(&parts) else {
+            let hidden = parts.iter().any(|part| is_hidden(part));
+            return if hidden { Place::Hidden } else { Place::Other };
+        };
+        match &parts[levels..] {
+            [SUCCESS] => Place::Seal(hour),
+            inside if inside.iter().any(|part| is_hidden(part)) => Place::Hidden,
+            [.., name] if name.ends_with(".parquet") => Place::Data(hour),
+            _ => Place::Unread(hour),
+        }
+    }
+}
+
+/// The directories and the name of a path, from the place on.
+pub(crate) fn parts<'a>(root: &Location, path: &'a Path) -> Vec<PathPart<'a>> {
+    path.prefix_match(&root.prefix).into_iter().flatten().collect()
+}
+
+/// Whether a name is one of bookkeeping.
+pub(crate) fn is_hidden(name: &str) -> bool {
+    name.starts_with(['_', '.']) || name.ends_with(".crc")
 }
 
 #[cfg(test)]

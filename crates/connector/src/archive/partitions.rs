@@ -7,19 +7,16 @@ use std::ops::{Bound, RangeBounds};
 use anyhow::{Result, bail};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use journal::{Sum, vouches};
-use object_store::path::{Path, PathPart};
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::archive::layout::{hour_of, hours_of_day};
+use crate::archive::layout::{Place, SUCCESS, hour_of, hours_of_day, is_hidden, parts};
 use crate::archive::location::Location;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use event_time::Hour;
-
-/// The file that seals a partition.
-pub const SUCCESS: &str = "_SUCCESS";
 
 /// How many `_SUCCESS` files are read at the same time.
 const READS: usize = 32;
@@ -333,47 +330,6 @@ fn overlap(hours: &impl RangeBounds<Hour>, first: Hour, end: Hour) -> bool {
         Bound::Unbounded => true,
     };
     begun && open
-}
-
-/// What a file is, by where it lies.
-enum Place {
-    /// Data of an hour.
-    Data(Hour),
-    /// What seals an hour.
-    Seal(Hour),
-    /// Something else in an hour.
-    Unread(Hour),
-    /// In no hour.
-    Other,
-    /// The bookkeeping of some engine.
-    Hidden,
-}
-
-impl Place {
-    fn of(root: &Location, path: &Path) -> Place {
-        let parts = parts(root, path);
-        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
-        let Some((hour, levels)) = hour_of(&parts) else {
-            let hidden = parts.iter().any(|part| is_hidden(part));
-            return if hidden { Place::Hidden } else { Place::Other };
-        };
-        match &parts[levels..] {
-            [SUCCESS] => Place::Seal(hour),
-            inside if inside.iter().any(|part| is_hidden(part)) => Place::Hidden,
-            [.., name] if name.ends_with(".parquet") => Place::Data(hour),
-            _ => Place::Unread(hour),
-        }
-    }
-}
-
-/// The directories and the name of a path, from the place on.
-fn parts<'a>(root: &Location, path: &'a Path) -> Vec<PathPart<'a>> {
-    path.prefix_match(&root.prefix).into_iter().flatten().collect()
-}
-
-/// Whether a name is one of bookkeeping.
-fn is_hidden(name: &str) -> bool {
-    name.starts_with(['_', '.']) || name.ends_with(".crc")
 }
 
 fn data_file(object: ObjectMeta) -> DataFile {

@@ -12,7 +12,8 @@ use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
 
 use crate::script::binding::canonical;
-use crate::script::conform::{conforming, nothing};
+use crate::script::conform::nothing;
+use crate::script::packed_table::conforming;
 
 /// Tables by the name of the input that they are.
 pub type Inputs = BTreeMap<String, Arc<dyn TableProvider>>;

@@ -13,7 +13,8 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 
 use crate::refusal::with_reasons;
 use crate::script::bind::Input;
-use crate::script::conform::{conform, conforming};
+use crate::script::conform::conform;
+use crate::script::packed_table::conforming;
 
 impl Input {
     /// Rows as f sees them; and those that it refuses as they came, with [`REASON`](crate::REASON) and their time.

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use event_time::TIME;
 use serde::{Deserialize, Serialize};
 
-use crate::script::expand;
+use crate::script::relation;
 
 /// A typed flag.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl Literal {
         };
         match self {
             Literal::Interval(us) => parse(&format!("interval '{us} microseconds'")),
-            Literal::Text(value) => Ok(expand::text(value)),
+            Literal::Text(value) => Ok(relation::text(value)),
             Literal::Integer(value) => parse(&value.to_string()),
             Literal::Bool(value) => parse(&value.to_string()),
         }

@@ -6,45 +6,16 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StructArray, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
-use datafusion::catalog::TableProvider;
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::DFSchema;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::context::SessionContext;
-use datafusion::logical_expr::{EmptyRelation, LogicalPlan, LogicalPlanBuilder, cast as cast_expr, col, lit};
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 
-use crate::script::packed_table::PackedTable;
 use crate::script::wide::{is_run, run_of};
 
 /// A table without rows, which the optimiser prunes with everything that hangs on it.
 pub(crate) fn nothing(schema: &SchemaRef) -> Result<LogicalPlan> {
     let schema = Arc::new(DFSchema::try_from(schema.as_ref().clone())?);
     Ok(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema }))
-}
-
-/// A table as the script sees it: its columns, in its types, of a wide input with runs of columns as one.
-pub(crate) fn conforming(
-    context: &SessionContext,
-    table: Arc<dyn TableProvider>,
-    schema: &SchemaRef,
-) -> Result<LogicalPlan> {
-    if schema.fields().iter().any(|field| is_run(field)) {
-        let packed = PackedTable { of: table, schema: schema.clone() };
-        return Ok(context.read_table(Arc::new(packed))?.into_unoptimized_plan());
-    }
-    let given = table.schema();
-    let scan = context.read_table(table)?.into_unoptimized_plan();
-    let places = places_of(&given);
-    let columns = schema.fields().iter().map(|field| {
-        let column = col(datafusion::common::Column::from_name(field.name()));
-        let (name, kind) = (field.name(), field.data_type());
-        match places.get(name.as_str()).map(|place| given.field(*place)) {
-            Some(given) if given.data_type() == kind => column,
-            Some(_) => cast_expr(column, kind.clone()).alias(name),
-            // What no file of the table has is null.
-            None => cast_expr(lit(ScalarValue::Null), kind.clone()).alias(name),
-        }
-    });
-    LogicalPlanBuilder::from(scan).project(columns)?.build()
 }
 
 /// Text as whole values instead of views, which share the pages that they were read from: some rows out of many then

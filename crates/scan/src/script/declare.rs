@@ -14,7 +14,7 @@ use crate::lattice::Lattice;
 use crate::refusal::Refusal;
 use crate::script::bind::{Bind, Binder, Bound, Input, Output, register_view};
 use crate::script::clause::Clauses;
-use crate::script::expand::Relation;
+use crate::script::relation::Relation;
 use crate::script::{Script, ScriptError};
 use crate::state::layout::Layout;
 

@@ -8,21 +8,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetQuantifier, TableFactor, TableWithJoins, Value,
-    VisitMut, visit_expressions_mut,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Query, Select,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetQuantifier, TableFactor, TableWithJoins, VisitMut,
+    visit_expressions_mut,
 };
 
+use crate::script::relation::{Relation, identifier, named, reference};
 use crate::script::rows::{as_values, held, row};
-
-/// Columns of a table or view, and which of them form rows: `impression` stands for all `impression_*`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Relation {
-    pub columns: Vec<String>,
-    pub rows: Vec<String>,
-    /// Columns that hold a row as one value, or some such rows, each with the columns of that row.
-    pub values: BTreeMap<String, Vec<String>>,
-}
 
 /// What the names of a script stand for in this run.
 #[derive(Clone, Debug, Default)]
@@ -335,31 +327,6 @@ fn union_by_name(left: &mut Relation, right: Relation) {
     }
 }
 
-/// A table's name as the script writes it.
-pub(crate) fn named(name: &ObjectName) -> String {
-    let parts: Vec<&str> = name.0.iter().filter_map(|part| part.as_ident()).map(|ident| ident.value.as_str()).collect();
-    parts.join(".")
-}
-
-pub(crate) fn reference(expr: &Expr) -> Option<(Option<&str>, &str)> {
-    match expr {
-        Expr::Identifier(column) => Some((None, &column.value)),
-        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            [table, column] => Some((Some(&table.value), &column.value)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-pub(crate) fn identifier(qualifier: Option<&str>, column: &str) -> Expr {
-    let column = Ident::with_quote('"', column);
-    match qualifier {
-        Some(table) => Expr::CompoundIdentifier(vec![Ident::new(table), column]),
-        None => Expr::Identifier(column),
-    }
-}
-
 /// The column of a row that a select list names beside the row: `request_id` in `p.request_id, p as play`. What the row
 /// is called is no column of it, even where the command line gives columns for that name (`t as context`).
 fn named_itself<'a>(item: &'a SelectItem, scope: &[(String, Relation)]) -> Option<&'a str> {
@@ -375,9 +342,4 @@ fn selected_name(item: &SelectItem) -> Option<String> {
         SelectItem::UnnamedExpr(expr) => reference(expr).map(|(_, column)| column.to_owned()),
         _ => None,
     }
-}
-
-/// A text literal.
-pub(crate) fn text(value: &str) -> Expr {
-    Expr::Value(Value::SingleQuotedString(value.to_owned()).into())
 }

@@ -12,7 +12,8 @@ use crate::script::bind::params;
 use crate::script::binding::Binding;
 use crate::script::clause::{Clauses, Hold};
 use crate::script::declare::{constant, microseconds};
-use crate::script::expand::{Names, PARAM, Relation, named};
+use crate::script::expand::{Names, PARAM};
+use crate::script::relation::{Relation, named};
 use crate::script::{Script, ScriptError};
 
 impl Script {

@@ -12,6 +12,7 @@ pub(crate) mod durations;
 pub(crate) mod expand;
 pub(crate) mod holds;
 pub(crate) mod packed_table;
+pub(crate) mod relation;
 pub(crate) mod rows;
 pub(crate) mod wide;
 

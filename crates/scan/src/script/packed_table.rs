@@ -1,21 +1,48 @@
-//! A table of many columns as the planner sees it: runs of columns are one.
+//! A table as a script sees it: its columns, in its types; of many columns that nothing names, runs are one to the planner.
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::project_schema;
+use datafusion::common::{ScalarValue, project_schema};
 use datafusion::error::Result;
+use datafusion::execution::context::SessionContext;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType, cast, col, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
 use crate::exec::node::{Node, NodeExec};
 use crate::script::conform::{conform_in_part, places_of};
-use crate::script::wide::run_of;
+use crate::script::wide::{is_run, run_of};
+
+/// A table as the script sees it: its columns, in its types, of a wide input with runs of columns as one.
+pub(crate) fn conforming(
+    context: &SessionContext,
+    table: Arc<dyn TableProvider>,
+    schema: &SchemaRef,
+) -> Result<LogicalPlan> {
+    if schema.fields().iter().any(|field| is_run(field)) {
+        let packed = PackedTable { of: table, schema: schema.clone() };
+        return Ok(context.read_table(Arc::new(packed))?.into_unoptimized_plan());
+    }
+    let given = table.schema();
+    let scan = context.read_table(table)?.into_unoptimized_plan();
+    let places = places_of(&given);
+    let columns = schema.fields().iter().map(|field| {
+        let column = col(datafusion::common::Column::from_name(field.name()));
+        let (name, kind) = (field.name(), field.data_type());
+        match places.get(name.as_str()).map(|place| given.field(*place)) {
+            Some(given) if given.data_type() == kind => column,
+            Some(_) => cast(column, kind.clone()).alias(name),
+            // What no file of the table has is null.
+            None => cast(lit(ScalarValue::Null), kind.clone()).alias(name),
+        }
+    });
+    LogicalPlanBuilder::from(scan).project(columns)?.build()
+}
 
 /// A table with the columns of `schema`, in their types; a column that it does not have is null.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, SelectItem, Subscript, visit_expressions_mut,
 };
 
-use crate::script::expand::{Relation, identifier, named, reference, text};
+use crate::script::relation::{Relation, identifier, named, reference, text};
 
 /// Makes a row one value.
 const ROW: &str = "row";
