@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use connector::pattern_reaches;
 use runner::{Cut, History, Job, Manifest, Report, SideInput, batch, roll_forward, stream};
 use scan::Scan;
 
@@ -155,7 +156,8 @@ fn refuse_overlap(plan: &Plan) -> Result<()> {
     let Some(out) = local(&plan.flags.out.to_string_lossy())? else { return Ok(()) };
     for uri in plan.uris().filter(|uri| !uri.starts_with("kafka://") && *uri != "-") {
         let Some(input) = local(uri)? else { continue };
-        if input.starts_with(&out) || out.starts_with(&input) && input.is_dir() {
+        let reaches = pattern_reaches(uri, &out)?;
+        if reaches || input.starts_with(&out) || out.starts_with(&input) && input.is_dir() {
             return Err(Usage(format!(
                 "--out {} and --in {uri} overlap: give the output a directory of its own",
                 out.display()

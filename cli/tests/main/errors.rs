@@ -220,6 +220,12 @@ fn output_over_its_own_input() {
         failed(&ran, 2, &["overlap"]);
     }
     assert_eq!(dir.parts("archive"), before);
+    let line = |pattern: &str, out: &str| format!("ingest --in {pattern} --schema plays --out {out}");
+    for (pattern, out) in [("raw/**", "raw/out"), ("raw/*", "raw/out"), ("r*/*/*.parquet", "raw/out"), ("*", "out")] {
+        failed(&dir.run(&line(pattern, out)), 2, &["overlap", pattern]);
+    }
+    dir.ok(&line("raw/p*.jsonl", "raw/out"));
+    assert_eq!(dir.run(&line("raw/p*.jsonl", "raw/out")).code, Some(0));
 }
 
 /// What somebody put beside the rows of a sealed hour is neither counted nor passed over.

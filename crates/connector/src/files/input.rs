@@ -122,6 +122,23 @@ impl Input {
     }
 }
 
+/// Whether an input that is a pattern may match files in a directory, whose links are followed.
+///
+/// # Errors
+/// As of [`Input::new`], nothing being there aside.
+pub fn pattern_reaches(input: &str, directory: &Path) -> Result<bool> {
+    if !input.contains(SIGNS) || Path::new(input).exists() {
+        return Ok(false);
+    }
+    let Input::Matching(base, pattern) = Input::matching(input)? else { return Ok(false) };
+    let base = base.canonicalize().unwrap_or(base);
+    let Ok(below) = directory.strip_prefix(&base) else { return Ok(false) };
+    let mut parts = pattern.as_str().split('/').zip(below.components());
+    let is_match =
+        |part: &str, name: &Path| Pattern::new(part).is_ok_and(|part| part.matches_path_with(name, MATCHING));
+    Ok(pattern.as_str().contains("**") || parts.all(|(part, name)| is_match(part, name.as_ref())))
+}
+
 /// What tells a pattern from a path.
 const SIGNS: [char; 3] = ['*', '?', '['];
 
