@@ -12,9 +12,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as PlannerStatement;
-use datafusion::sql::sqlparser::ast::{
-    CommentObject, CreateTable, Expr, Query, SelectItem, SetExpr, Statement, visit_expressions,
-};
+use datafusion::sql::sqlparser::ast::{CommentObject, CreateTable, Expr, Query, Statement, visit_expressions};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -25,8 +23,9 @@ use crate::refusal::Refusal;
 use crate::script::binding::{Binding, canonical, canonical_type};
 use crate::script::clause::Clauses;
 use crate::script::contract::breach;
+use crate::script::declare::constant;
 use crate::script::depth::too_deep_text;
-use crate::script::expand::{Names, PARAM};
+use crate::script::expand::{Names, PARAM, named_items, plain_items};
 use crate::script::relation::{Relation, named};
 use crate::script::wide::{Runs, Words};
 use crate::script::{Script, ScriptError, Stated};
@@ -177,16 +176,13 @@ pub(crate) async fn register_view(
 
 /// The parameters of a script, with the command line's values in place of its own.
 pub(crate) fn params(query: &Query, binding: &Binding) -> Result<BTreeMap<String, Expr>, String> {
-    let SetExpr::Select(select) = query.body.as_ref() else {
+    let Some(items) = plain_items(query) else {
         return Err("param is one row: create view param as select VALUE as NAME, …".to_owned());
     };
     let mut params = BTreeMap::new();
-    for item in &select.projection {
-        let SelectItem::ExprWithAlias { expr, alias } = item else {
-            return Err(format!("{item} has no name: write {item} as NAME"));
-        };
-        let given = binding.params.get(&alias.value).map(|literal| literal.expr()).transpose()?;
-        params.insert(alias.value.clone(), given.unwrap_or_else(|| expr.clone()));
+    for (name, expr) in named_items(items)? {
+        let given = binding.params.get(&name).map(|literal| literal.expr()).transpose()?;
+        params.insert(name, given.unwrap_or(expr));
     }
     match binding.params.keys().find(|name| !params.contains_key(*name)) {
         Some(name) => Err(format!("param has no {name}, which the command line sets")),
@@ -228,14 +224,13 @@ impl Binder<'_> {
             }
             Statement::CreateTable(table) => self.table(stated, table).await,
             Statement::CreateView(view) if named(&view.name) == PARAM => self.param(stated, &view.query),
-            Statement::CreateView(view)
-                if view.name.0.len() == 1
-                    && let Some(constants) = self.names.decided(&view.query) =>
-            {
-                self.names.constants.insert(named(&view.name), constants);
-                Ok(())
+            Statement::CreateView(view) => {
+                let decided = if view.name.0.len() == 1 { self.names.decided(&view.query) } else { Ok(None) };
+                match decided.map_err(|reason| self.script.error(stated.line, reason))? {
+                    Some(constants) => self.constants(stated, &named(&view.name), constants),
+                    None => self.view(stated, &named(&view.name), &view.query).await,
+                }
             }
-            Statement::CreateView(view) => self.view(stated, &named(&view.name), &view.query).await,
             Statement::Comment {
                 object_type: CommentObject::Table | CommentObject::View,
                 object_name,
@@ -260,7 +255,16 @@ impl Binder<'_> {
 
     fn param(&mut self, stated: &Stated, query: &Query) -> Bind<()> {
         let params = params(query, self.binding).map_err(|reason| self.script.error(stated.line, reason))?;
-        self.names.constants.insert(PARAM.to_owned(), params);
+        self.constants(stated, PARAM, params)
+    }
+
+    /// Makes a view of one row known, of which every column must have a value without any table.
+    fn constants(&mut self, stated: &Stated, name: &str, constants: BTreeMap<String, Expr>) -> Bind<()> {
+        for (column, expr) in &constants {
+            let value = constant(self.context, expr);
+            value.map_err(|e| self.script.error(stated.line, format!("{column} of {name} is no constant: {e}")))?;
+        }
+        self.names.constants.insert(name.to_owned(), constants);
         Ok(())
     }
 

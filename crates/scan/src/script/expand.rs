@@ -139,24 +139,43 @@ impl Names {
         self.constants.get(PARAM)?.get(name)
     }
 
-    /// The expressions of a view that selects from `param` alone, with the parameters' values in them; `None` of any
-    /// other view.
-    pub(crate) fn decided(&self, query: &Query) -> Option<BTreeMap<String, Expr>> {
-        let (table, items) = one_table(query)?;
-        let decided = |item: &SelectItem| {
-            let SelectItem::ExprWithAlias { expr, alias } = item else { return None };
-            let mut expr = expr.clone();
-            self.clause(&mut expr, &Relation::default());
-            Some((alias.value.clone(), Expr::Nested(Box::new(expr))))
+    /// The expressions of a view that selects from constants alone, with their values in them; `None` of any other view.
+    ///
+    /// # Errors
+    /// What one row of constants does not have: other clauses, other columns, a column without a name.
+    pub(crate) fn decided(&self, query: &Query) -> Expanded<Option<BTreeMap<String, Expr>>> {
+        let Some((table, constants)) = only_table(query).and_then(|table| Some((table, self.constants.get(table)?)))
+        else {
+            return Ok(None);
         };
-        (table == PARAM).then(|| items.iter().map(decided).collect()).flatten()
+        let Some(items) = plain_items(query) else {
+            return Err(format!(
+                "a view over {table} alone is one row of constants: write select EXPRESSION as NAME, … from {table}, and no \
+                 more"
+            ));
+        };
+        let mut decided = BTreeMap::new();
+        for (name, mut expr) in named_items(items)? {
+            let unknown = visit_expressions_mut(&mut expr, |expr| {
+                let Some((qualifier, column)) = reference(expr) else { return ControlFlow::Continue(()) };
+                let constant = constants.get(column).filter(|_| qualifier.is_none_or(|qualifier| qualifier == table));
+                let Some(constant) = constant else { return ControlFlow::Break(expr.to_string()) };
+                *expr = Expr::Nested(Box::new(constant.clone()));
+                ControlFlow::Continue(())
+            });
+            if let ControlFlow::Break(unknown) = unknown {
+                let known: Vec<&str> = constants.keys().map(String::as_str).collect();
+                return Err(format!("{table} has no {unknown}; it has {}", known.join(", ")));
+            }
+            decided.insert(name, Expr::Nested(Box::new(expr)));
+        }
+        Ok(Some(decided))
     }
 
     /// `(select NAME from param)`, or from a view that selects from `param` alone, as an expression.
     fn constant(&self, query: &Query) -> Option<Expr> {
-        let (table, items) = one_table(query)?;
-        let [SelectItem::UnnamedExpr(Expr::Identifier(column))] = items else { return None };
-        self.constants.get(&table)?.get(&column.value).cloned()
+        let [SelectItem::UnnamedExpr(Expr::Identifier(column))] = plain_items(query)? else { return None };
+        self.constants.get(only_table(query)?)?.get(&column.value).cloned()
     }
 
     /// The columns a reference is replaced by, with its qualifier, where the command line replaces it.
@@ -279,6 +298,11 @@ impl Names {
         match factor {
             TableFactor::Table { name, alias, .. } => {
                 let table = named(name);
+                if self.constants.contains_key(&table) {
+                    return Err(format!(
+                        "{table} is one row of constants and no table: write (select NAME from {table})"
+                    ));
+                }
                 let relation = self.relations.get(&table).ok_or(format!(
                     "there is no table {table} here: tables are batch.*, state.*, next.* and the views before this one"
                 ))?;
@@ -308,13 +332,39 @@ fn each_once(projection: Vec<SelectItem>) -> Vec<SelectItem> {
     projection.into_iter().filter(first).collect()
 }
 
-/// The table and the select list of `select … from TABLE`, and of nothing longer.
-fn one_table(query: &Query) -> Option<(String, &[SelectItem])> {
+/// The table of a select from one table without a schema.
+fn only_table(query: &Query) -> Option<&str> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let [TableWithJoins { relation: TableFactor::Table { name, .. }, joins }] = select.from.as_slice() else {
         return None;
     };
-    (joins.is_empty() && select.selection.is_none()).then(|| (named(name), select.projection.as_slice()))
+    let [part] = name.0.as_slice() else { return None };
+    part.as_ident().filter(|_| joins.is_empty()).map(|name| name.value.as_str())
+}
+
+/// The select list of `select …` or `select … from TABLE`, and of nothing longer.
+pub(crate) fn plain_items(query: &Query) -> Option<&[SelectItem]> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let items: Vec<String> = select.projection.iter().map(ToString::to_string).collect();
+    let from = only_table(query).map(|table| format!(" FROM {table}")).unwrap_or_default();
+    (query.to_string() == format!("SELECT {}{from}", items.join(", "))).then_some(select.projection.as_slice())
+}
+
+/// The expressions of a select list, each with its name.
+pub(crate) fn named_items(items: &[SelectItem]) -> Expanded<Vec<(String, Expr)>> {
+    let mut named: Vec<(String, Expr)> = Vec::new();
+    for item in items {
+        let (name, expr) = match item {
+            SelectItem::ExprWithAlias { expr, alias } => (&alias.value, expr),
+            SelectItem::UnnamedExpr(expr @ Expr::Identifier(name)) => (&name.value, expr),
+            _ => return Err(format!("{item} has no name: write {item} as NAME")),
+        };
+        if named.iter().any(|(other, _)| other == name) {
+            return Err(format!("{name} is there twice: give each a name of its own"));
+        }
+        named.push((name.clone(), expr.clone()));
+    }
+    Ok(named)
 }
 
 fn union_by_name(left: &mut Relation, right: Relation) {
