@@ -159,6 +159,7 @@ fn source(error: &SourceError) -> u8 {
         SourceError::BadData(_) => 65,
         SourceError::Missing(_) => 66,
         SourceError::Unavailable(_) => 69,
+        SourceError::Changing(_) => 75,
         SourceError::Denied(_) => 77,
         SourceError::Schema(_) | SourceError::Setting(_) => 78,
     }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use connector::pattern_reaches;
+use connector::overlaps;
 use runner::{Cut, History, Job, Manifest, Report, SideInput, batch, roll_forward, stream};
 use scan::Scan;
 
@@ -155,9 +155,7 @@ fn refuse_overlap(plan: &Plan) -> Result<()> {
     let local = |uri: &str| anyhow::Ok(location(uri, &options)?.local_path());
     let Some(out) = local(&plan.flags.out.to_string_lossy())? else { return Ok(()) };
     for uri in plan.uris().filter(|uri| !uri.starts_with("kafka://") && *uri != "-") {
-        let Some(input) = local(uri)? else { continue };
-        let reaches = pattern_reaches(uri, &out)?;
-        if reaches || input.starts_with(&out) || out.starts_with(&input) && input.is_dir() {
+        if local(uri)?.is_some() && overlaps(uri, &out)? {
             return Err(Usage(format!(
                 "--out {} and --in {uri} overlap: give the output a directory of its own",
                 out.display()

@@ -51,6 +51,9 @@ pub enum SourceError {
     /// Bytes that are not what they should be, and rows that are no longer where they were (exit 65).
     #[error("{0}")]
     BadData(String),
+    /// Something that changes while it is looked at, so that nothing can be said of it (exit 75).
+    #[error("{0}")]
+    Changing(String),
     /// A remote that does not answer (exit 69).
     #[error("{0}")]
     Unavailable(String),

@@ -28,7 +28,7 @@ pub use decode::{Decoder, ROW_BYTES_MAX};
 pub use event_time::{HOUR_US, Hour, TIME};
 pub use failure::{failed, sorted};
 pub use fault::{Fault, SourceError, TOMBSTONE};
-pub use files::input::{FileFormat, pattern_reaches};
+pub use files::input::{FileFormat, overlaps};
 pub use files::known::mark::FileMark;
 pub use files::{FileOptions, FileSource, inferred};
 pub use kafka::kafka_source::KafkaSource;

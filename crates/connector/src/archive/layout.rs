@@ -1,6 +1,7 @@
 //! Which hour is a file of? As rescan and other engines name directories of hours, and what they hide.
 
 use event_time::Hour;
+use object_store::ObjectMeta;
 use object_store::path::{Path, PathPart};
 
 use crate::archive::location::Location;
@@ -52,9 +53,10 @@ fn hour(day: &[&str; 3], hour: &str) -> Option<Hour> {
 }
 
 /// What a file is, by where it lies.
+#[derive(Debug, PartialEq)]
 pub(crate) enum Place {
-    /// Data of an hour.
-    Data(Hour),
+    /// Data of an hour, by its path from the hour's directory.
+    Data(Hour, String),
     /// What seals an hour.
     Seal(Hour),
     /// Something else in an hour.
@@ -66,9 +68,12 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) fn of(root: &Location, path: &Path) -> Place {
-        let parts = parts(root, path);
+    pub(crate) fn of(root: &Location, object: &ObjectMeta) -> Place {
+        let parts = parts(root, &object.location);
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        if object.size == 0 && is_directory(&parts) {
+            return Place::Hidden;
+        }
         let Some((hour, levels)) = hour_of(&parts) else {
             let hidden = parts.iter().any(|part| is_hidden(part));
             return if hidden { Place::Hidden } else { Place::Other };
@@ -76,10 +81,25 @@ impl Place {
         match &parts[levels..] {
             [SUCCESS] => Place::Seal(hour),
             inside if inside.iter().any(|part| is_hidden(part)) => Place::Hidden,
-            [.., name] if name.ends_with(".parquet") => Place::Data(hour),
+            inside @ [.., name] if name.ends_with(".parquet") => Place::Data(hour, inside.join("/")),
             _ => Place::Unread(hour),
         }
     }
+}
+
+/// Whether an empty object stands for a directory: of the place itself, of a level of it, or as Hadoop marks directories.
+/// Consoles of S3 make such objects, with a slash behind the name, which the store leaves out.
+fn is_directory(parts: &[&str]) -> bool {
+    let Some(name) = parts.last() else { return true };
+    name.ends_with("_$folder$") || name.contains('=') && !name.ends_with(".parquet")
+}
+
+/// The directory of the hour that a path is in, from the place on.
+pub(crate) fn directory_of(root: &Location, path: &Path) -> Option<String> {
+    let parts = parts(root, path);
+    let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+    let (_, levels) = hour_of(&parts)?;
+    Some(parts[..levels].join("/"))
 }
 
 /// The directories and the name of a path, from the place on.
@@ -108,6 +128,32 @@ mod tests {
         ] {
             let parts: Vec<&str> = path.split('/').collect();
             assert_eq!(hour_of(&parts), Some((said.parse().unwrap(), levels)), "{path}");
+        }
+    }
+
+    #[test]
+    fn empty_objects_may_stand_for_directories() {
+        let root = Location::parse("/events", &std::collections::BTreeMap::new()).unwrap();
+        let hour: Hour = "2026-11-20T05".parse().unwrap();
+        for (path, size, place) in [
+            ("", 0, Place::Hidden),
+            ("dt=2026-11-20", 0, Place::Hidden),
+            ("dt=2026-11-20/hr=05", 0, Place::Hidden),
+            ("dt=2026-11-20/hr=05/country=US", 0, Place::Hidden),
+            ("dt=2026-11-20_$folder$", 0, Place::Hidden),
+            ("dt=2026-11-20/hr=05_$folder$", 0, Place::Hidden),
+            ("year=2026/month=11", 0, Place::Hidden),
+            ("dt=2026-11-20", 1, Place::Other),
+            ("dt=2026-11-20/hr=05", 1, Place::Unread(hour)),
+            ("dt=2026-11-20/hr=05/x.json", 0, Place::Unread(hour)),
+            ("dt=2026-11-20/hr=05/_SUCCESS", 0, Place::Seal(hour)),
+            ("dt=2026-11-20/hr=05/a=b.parquet", 0, Place::Data(hour, "a=b.parquet".to_owned())),
+            ("dt=2026-11-20/hr=05/hr=7/x.parquet", 1, Place::Data(hour, "hr=7/x.parquet".to_owned())),
+        ] {
+            let location = Path::parse(format!("events/{path}")).unwrap();
+            let object =
+                ObjectMeta { location, last_modified: chrono::DateTime::UNIX_EPOCH, size, e_tag: None, version: None };
+            assert_eq!(Place::of(&root, &object), place, "{path} of {size} bytes");
         }
     }
 

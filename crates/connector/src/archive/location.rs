@@ -14,6 +14,7 @@ use object_store::{ObjectStore, RetryConfig};
 use url::Url;
 
 use crate::archive::verified::Verified;
+use crate::fault::SourceError;
 
 /// A directory, file or prefix in a store; it need not exist.
 #[derive(Clone, Debug)]
@@ -86,13 +87,22 @@ fn patience() -> RetryConfig {
     RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() }
 }
 
-fn local_path(uri: &str) -> Result<PathBuf> {
-    let path = Url::parse(uri)?.to_file_path();
-    path.ok().context("no local path: write file:///path")
+/// The path that the words of a user name: a path as it is, or `file:///path` with `%20` for a blank. What other URLs
+/// have behind `?` or `#` is part of the path here: files have such names, and patterns such signs.
+///
+/// # Errors
+/// [`SourceError::Usage`]: a path on another machine.
+pub(crate) fn local_path(words: &str) -> Result<PathBuf> {
+    if !words.starts_with("file://") {
+        return Ok(words.into());
+    }
+    let escaped = words.replace('?', "%3F").replace('#', "%23").replace('\\', "%5C");
+    let path = Url::parse(&escaped).ok().and_then(|url| url.to_file_path().ok());
+    path.ok_or_else(|| SourceError::Usage(format!("{words} is no local path: write file:///path")).into())
 }
 
 /// The absolute path, links and `..` followed in the part of it that exists.
-fn resolve(path: &LocalPath) -> Result<PathBuf> {
+pub(crate) fn resolve(path: &LocalPath) -> Result<PathBuf> {
     ensure!(!path.as_os_str().is_empty(), "an empty path: write . for this directory");
     let absolute = std::path::absolute(path)?;
     let mut there = absolute.as_path();
@@ -126,6 +136,8 @@ mod tests {
             ("./src/../not-there/", cwd.join("not-there")),
             ("../out there%20#1~é=", cwd.parent().unwrap().join("out there%20#1~é=")),
             ("file:///not/there%20", PathBuf::from("/not/there ")),
+            ("file:///not/x?.json#1", PathBuf::from("/not/x?.json#1")),
+            ("file:///not/dt=*/[ab]?", PathBuf::from("/not/dt=*/[ab]?")),
             ("/", PathBuf::from("/")),
         ];
         for (uri, path) in cases {

@@ -4,6 +4,7 @@
 pub(crate) mod filed;
 pub(crate) mod layout;
 pub(crate) mod location;
+pub(crate) mod objects;
 pub(crate) mod partitions;
 pub(crate) mod table;
 pub(crate) mod union;

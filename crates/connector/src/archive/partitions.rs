@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 
 use anyhow::{Result, bail};
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 use journal::{Sum, vouches};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::archive::layout::{Place, SUCCESS, hour_of, hours_of_day, is_hidden, parts};
+use crate::archive::layout::{Place, SUCCESS, directory_of, hour_of, hours_of_day, parts};
 use crate::archive::location::Location;
+use crate::archive::objects::{below, right_in};
 use crate::failure::failed;
 use crate::fault::SourceError;
 use event_time::Hour;
@@ -30,6 +31,9 @@ pub struct DataFile {
     /// Where in the store, from its root.
     #[serde(with = "path_text")]
     pub path: Path,
+    /// The name within the directory of its hour; with directories, where it lies deeper.
+    #[serde(skip)]
+    pub name: String,
     /// Its length.
     pub bytes: u64,
     /// Changes with the content: the store's etag, else the time of the last change.
@@ -37,16 +41,6 @@ pub struct DataFile {
     /// What its bytes are, where the `_SUCCESS` of its hour says it: whoever reads rows of it compares.
     #[serde(skip)]
     pub sum: Option<Sum>,
-}
-
-impl DataFile {
-    /// The name within the directory of its hour; with directories, where it lies deeper.
-    pub fn name(&self) -> &str {
-        let path = self.path.as_ref();
-        let hour = ["/hr=", "/hour="].iter().filter_map(|level| path.rfind(level)).max();
-        let inside = hour.and_then(|at| Some(at + 1 + path[at + 1..].find('/')? + 1));
-        inside.map_or_else(|| self.path.filename().unwrap_or_default(), |at| &path[at..])
-    }
 }
 
 /// What one hour holds.
@@ -60,22 +54,28 @@ pub struct HourFiles {
     pub success: Option<Success>,
     /// Which `_SUCCESS` is not as rescan wrote it, and why.
     pub damaged: Option<String>,
+    /// Its directories, where it has several: `dt=2026-11-20/hr=8` beside `dt=2026-11-20/hr=08`.
+    pub directories: Vec<String>,
 }
 
 impl HourFiles {
     /// The files that make the hour: where rescan sealed it, exactly those that its `_SUCCESS` names.
     ///
     /// # Errors
-    /// [`SourceError::BadData`] for another file beside them, one that is gone, or a `_SUCCESS` that was changed; `root`
-    /// is where the hour is.
+    /// [`SourceError::BadData`] for another file beside them, one that is gone, a `_SUCCESS` that was changed, or an hour
+    /// in several directories; `root` is where the hour is.
     pub fn data(&self, root: &Location) -> Result<&[DataFile]> {
         if let Some(what) = &self.damaged {
             bail!(SourceError::BadData(format!("{what}: restore it, or make its hour again")));
         }
+        if let [one, other, ..] = self.directories.as_slice() {
+            let said = "are one hour: move the files into one of them, and its _SUCCESS away; or hide one with a `_`";
+            bail!(SourceError::BadData(format!("{root}/{one} and {root}/{other} {said} before its name")));
+        }
         let Some(success) = &self.success else { return Ok(&self.files) };
         let named = |name: &str| success.files.iter().any(|file| file.name == name);
-        let gone = |name: &str| self.files.iter().all(|file| file.name() != name);
-        if let Some(file) = self.files.iter().find(|file| !named(file.name())) {
+        let gone = |name: &str| self.files.iter().all(|file| file.name != name);
+        if let Some(file) = self.files.iter().find(|file| !named(&file.name)) {
             let said = "is none of the files that _SUCCESS names: move it away, or make its hour again";
             bail!(SourceError::BadData(format!("{} {said}", root.spelled(&file.path))));
         }
@@ -175,6 +175,14 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// An hour of which there is a file at this path.
+    fn hour(&mut self, root: &Location, hour: Hour, path: &Path) -> &mut HourFiles {
+        let found = self.hours.entry(hour).or_default();
+        let directory = directory_of(root, path).filter(|directory| !found.directories.contains(directory));
+        found.directories.extend(directory);
+        found
+    }
+
     /// The hours, where nothing is beside the data of those that a run is about, and nothing outside of hours.
     ///
     /// # Errors
@@ -201,21 +209,21 @@ impl Listed {
 pub async fn listed(root: &Location, hours: impl RangeBounds<Hour>) -> Result<Listed> {
     let (mut found, mut seals) = (Listed::default(), Vec::new());
     let days = days(root, &hours, &mut found.unread).await?;
-    let mut days = stream::iter(days).map(|day| below(root, day)).buffered(LISTINGS);
+    let mut days = in_days(root, days);
     while let Some(objects) = days.try_next().await? {
         for object in objects {
-            match Place::of(root, &object.location) {
+            match Place::of(root, &object) {
                 Place::Hidden => {}
                 Place::Other => found.unread.push((None, object.location)),
                 Place::Seal(hour) if hours.contains(&hour) => {
-                    found.hours.entry(hour).or_default().sealed = true;
+                    found.hour(root, hour, &object.location).sealed = true;
                     seals.push((hour, object));
                 }
-                Place::Data(hour) if hours.contains(&hour) => {
-                    found.hours.entry(hour).or_default().files.push(data_file(object));
+                Place::Data(hour, name) if hours.contains(&hour) => {
+                    found.hour(root, hour, &object.location).files.push(data_file(object, name));
                 }
                 Place::Unread(hour) if hours.contains(&hour) => found.unread.push((Some(hour), object.location)),
-                Place::Seal(_) | Place::Data(_) | Place::Unread(_) => {}
+                Place::Seal(_) | Place::Data(..) | Place::Unread(_) => {}
             }
         }
     }
@@ -228,7 +236,7 @@ pub async fn listed(root: &Location, hours: impl RangeBounds<Hour>) -> Result<Li
         hour.files.sort_by(|a, b| a.path.cmp(&b.path));
         let sealed = hour.success.iter().flat_map(|success| &success.files);
         let sums: BTreeMap<&str, Sum> = sealed.map(|file| (file.name.as_str(), file.sum())).collect();
-        hour.files.iter_mut().for_each(|file| file.sum = sums.get(file.name()).cloned());
+        hour.files.iter_mut().for_each(|file| file.sum = sums.get(file.name.as_str()).cloned());
     }
     Ok(found)
 }
@@ -240,12 +248,12 @@ pub async fn listed(root: &Location, hours: impl RangeBounds<Hour>) -> Result<Li
 pub async fn hours_there(root: &Location) -> Result<BTreeMap<Hour, bool>> {
     let mut found = BTreeMap::new();
     let days = days(root, &.., &mut Vec::new()).await?;
-    let mut days = stream::iter(days).map(|day| below(root, day)).buffered(LISTINGS);
+    let mut days = in_days(root, days);
     while let Some(objects) = days.try_next().await? {
         for object in objects {
-            match Place::of(root, &object.location) {
+            match Place::of(root, &object) {
                 Place::Seal(hour) => found.insert(hour, true).map_or((), drop),
-                Place::Data(hour) => _ = found.entry(hour).or_default(),
+                Place::Data(hour, _) => _ = found.entry(hour).or_default(),
                 _ => {}
             }
         }
@@ -261,10 +269,9 @@ pub async fn hours_there(root: &Location) -> Result<BTreeMap<Hour, bool>> {
 pub async fn is_partitioned(root: &Location) -> Result<bool> {
     let (mut empty, mut others) = (false, false);
     for under in days(root, &.., &mut Vec::new()).await? {
-        let mut objects = root.store.list(Some(&under));
-        while let Some(object) = objects.try_next().await.map_err(|e| failed(format!("list {root}"), e))? {
-            match Place::of(root, &object.location) {
-                Place::Seal(_) | Place::Data(_) => return Ok(true),
+        for object in below(root, &under).await? {
+            match Place::of(root, &object) {
+                Place::Seal(_) | Place::Data(..) => return Ok(true),
                 Place::Unread(_) | Place::Other => others = true,
                 Place::Hidden => {}
             }
@@ -281,8 +288,7 @@ async fn has_hours(root: &Location, under: &Path) -> Result<bool> {
     for _ in levels..4 {
         let mut below = Vec::new();
         for directory in &directories {
-            let listed = root.store.list_with_delimiter(Some(directory)).await;
-            below.extend(listed.map_err(|e| failed(format!("list {root}"), e))?.common_prefixes);
+            below.extend(right_in(root, directory).await?.directories);
         }
         if below.iter().any(|path| hour_of(&parts(root, path).iter().map(AsRef::as_ref).collect::<Vec<_>>()).is_some())
         {
@@ -300,21 +306,20 @@ async fn days(
     hours: &impl RangeBounds<Hour>,
     unread: &mut Vec<(Option<Hour>, Path)>,
 ) -> Result<Vec<Path>> {
-    let listed = root.store.list_with_delimiter(Some(&root.prefix)).await;
-    let listed = listed.map_err(|e| failed(format!("list {root}"), e))?;
-    let shown = |path: &Path| !path.filename().is_none_or(is_hidden);
-    let beside = listed.objects.into_iter().map(|object| object.location).filter(shown);
-    unread.extend(beside.filter(|path| *path != root.prefix).map(|path| (None, path)));
+    let listed = right_in(root, &root.prefix).await?;
+    let beside = listed.objects.into_iter().filter(|object| Place::of(root, object) != Place::Hidden);
+    unread.extend(beside.map(|object| (None, object.location)).filter(|(_, path)| *path != root.prefix));
     let in_range = |path: &Path| match path.filename().and_then(hours_of_day) {
         Some((first, end)) => overlap(hours, first, end),
-        None => shown(path),
+        None => true,
     };
-    Ok(listed.common_prefixes.into_iter().filter(in_range).collect())
+    Ok(listed.directories.into_iter().filter(in_range).collect())
 }
 
-/// All that lies below a directory.
-async fn below(root: &Location, directory: Path) -> Result<Vec<ObjectMeta>> {
-    root.store.list(Some(&directory)).try_collect().await.map_err(|e| failed(format!("list {root}"), e))
+/// What lies below directories, one after another.
+fn in_days<'a>(root: &'a Location, days: Vec<Path>) -> impl Stream<Item = Result<Vec<ObjectMeta>>> + Unpin + 'a {
+    let one = move |day| Box::pin(async move { below(root, &day).await });
+    stream::iter(days).map(one).buffered(LISTINGS)
 }
 
 /// Whether some of the hours lie in `first..end`.
@@ -332,9 +337,9 @@ fn overlap(hours: &impl RangeBounds<Hour>, first: Hour, end: Hour) -> bool {
     begun && open
 }
 
-fn data_file(object: ObjectMeta) -> DataFile {
+fn data_file(object: ObjectMeta, name: String) -> DataFile {
     let version = object.e_tag.unwrap_or_else(|| object.last_modified.to_rfc3339());
-    DataFile { path: object.location, bytes: object.size, version, sum: None }
+    DataFile { path: object.location, name, bytes: object.size, version, sum: None }
 }
 
 /// The facts of a `_SUCCESS`, or why they are none.

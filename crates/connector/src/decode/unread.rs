@@ -10,11 +10,18 @@ const NAMED: usize = 8;
 
 /// Rows by the name that they have and no column has; shared by the decoders of a source.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Unread(Arc<Mutex<Vec<Named>>>);
+pub(crate) struct Unread(Arc<Mutex<Names>>);
+
+#[derive(Debug, Default)]
+struct Names {
+    counted: IndexMap<String, Named>,
+    /// Whether there are others, which are not counted, and whether that was said.
+    others: bool,
+    others_said: bool,
+}
 
 #[derive(Debug)]
 struct Named {
-    name: String,
     rows: u64,
     said: bool,
 }
@@ -27,10 +34,12 @@ impl Unread {
         }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, rows) in rows.drain(..).filter(|(_, rows)| *rows > 0) {
-            if let Some(named) = all.iter_mut().find(|named| named.name == name) {
+            if let Some(named) = all.counted.get_mut(&name) {
                 named.rows += rows;
-            } else if all.len() < NAMES_MAX {
-                all.push(Named { name, rows, said: false });
+            } else if all.counted.len() < NAMES_MAX {
+                all.counted.insert(name, Named { rows, said: false });
+            } else {
+                all.others = true;
             }
         }
     }
@@ -47,16 +56,21 @@ impl Unread {
 
     fn say(&self, source: &str, count: impl Fn(u64) -> String) -> Option<String> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut new: Vec<&mut Named> = all.iter_mut().filter(|named| !named.said).collect();
-        new.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.name.cmp(&b.name)));
-        new.iter_mut().for_each(|named| named.said = true);
+        let others = all.others && !all.others_said;
+        all.others_said |= others;
+        let mut new: Vec<(&String, &mut Named)> = all.counted.iter_mut().filter(|(_, named)| !named.said).collect();
+        new.sort_by(|(a, of_a), (b, of_b)| of_b.rows.cmp(&of_a.rows).then_with(|| a.cmp(b)));
+        new.iter_mut().for_each(|(_, named)| named.said = true);
         let mut listed: Vec<String> =
-            new.iter().take(NAMED).map(|named| format!("{}{}", named.name, count(named.rows))).collect();
-        if listed.is_empty() {
-            return None;
-        }
+            new.iter().take(NAMED).map(|(name, named)| format!("{name}{}", count(named.rows))).collect();
         if new.len() > NAMED {
             listed.push(format!("{} more", new.len() - NAMED));
+        }
+        if others {
+            listed.push("others that are not counted".to_owned());
+        }
+        if listed.is_empty() {
+            return None;
         }
         let listed = listed.join(", ");
         Some(format!(
@@ -82,6 +96,9 @@ mod tests {
         assert_eq!(unread.new_ones("x"), None);
         unread.add(&mut (0..5000).map(|n| (format!("k{n}"), 1)).collect());
         let said = unread.new_ones("x").unwrap();
-        assert!(said.contains("k1") && said.contains(&format!("{} more", NAMES_MAX - 3 - NAMED)), "{said}");
+        let more = format!(", {} more, others that are not counted: ", NAMES_MAX - 3 - NAMED);
+        assert!(said.contains("k1") && said.contains(&more), "{said}");
+        unread.add(&mut (0..5000).map(|n| (format!("k{n}"), 1)).collect());
+        assert_eq!(unread.new_ones("x"), None);
     }
 }

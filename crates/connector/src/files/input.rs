@@ -1,6 +1,8 @@
 //! The files behind one `--in`, in reading order: a file, all below a directory, those that a pattern matches, or standard
 //! input.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -9,13 +11,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use glob::{MatchOptions, Pattern};
 use thiserror::Error;
-use url::Url;
-use walkdir::{DirEntry, WalkDir};
 
+use crate::archive::layout::is_hidden;
+use crate::archive::location::{self, resolve};
 use crate::decode::text_format::TextFormat;
 use crate::failure::failed;
 use crate::fault::SourceError;
 use crate::files::names;
+use crate::files::tree::{tree, twice};
 
 /// How a file's rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,16 @@ pub(crate) struct Stat {
     pub inode: u64,
 }
 
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pipe => f.write_str("-"),
+            Self::File(path) | Self::Directory(path) => path.display().fmt(f),
+            Self::Matching(path, pattern) => path.join(pattern.as_str()).display().fmt(f),
+        }
+    }
+}
+
 /// In patterns `*` and `?` stand for no `/` and for no `.` that a name begins with; `**` stands for directories.
 const MATCHING: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
@@ -80,13 +93,13 @@ impl Input {
     /// # Errors
     /// [`SourceError`]: nothing is there, or a pattern is none.
     pub(crate) fn new(path: &str) -> Result<Self> {
-        let of_uri = path.starts_with("file://").then(|| Url::parse(path).ok()?.to_file_path().ok()).flatten();
-        let path = of_uri.as_deref().and_then(Path::to_str).unwrap_or(path);
-        let metadata = match fs::metadata(path) {
-            Err(e) if e.kind() == ErrorKind::NotFound && path.contains(SIGNS) => return Self::matching(path),
-            metadata => metadata.map_err(|e| failed(format!("read {path}"), e))?,
+        let path = location::local_path(path)?;
+        let metadata = match fs::metadata(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound && path.to_string_lossy().contains(SIGNS) => {
+                return Self::matching(&path.to_string_lossy());
+            }
+            metadata => metadata.map_err(|e| failed(format!("read {}", path.display()), e))?,
         };
-        let path = PathBuf::from(path);
         Ok(if metadata.is_dir() { Self::Directory(path) } else { Self::File(path) })
     }
 
@@ -105,75 +118,101 @@ impl Input {
     }
 
     /// The files that are there now, in reading order. Files that are renamed meanwhile may be missing, or there twice:
-    /// [`Listing`](crate::files::listing::Listing) sees to that. Names that start with `_` or `.` are no data, and what is below a
+    /// [`Listing`](crate::files::listing::Listing) sees to that. Names of bookkeeping are no data, and what is below a
     /// directory of such a name is none.
     pub(crate) fn files(&self, format: Option<FileFormat>) -> Result<Vec<InputFile>> {
         let mut files = match self {
             Self::Pipe => return Ok(vec![]),
             Self::File(path) => file_and_rotated(path, format)?,
-            Self::Directory(path) => below(path, format, |_| true)?,
-            Self::Matching(path, pattern) => below(path, format, |name| {
-                let is_match = |path: &Path| pattern.matches_path_with(path, MATCHING);
-                name.ancestors().any(|path| !path.as_os_str().is_empty() && is_match(path))
-            })?,
+            Self::Directory(path) => below(path, format, |_| true, |_| true)?,
+            Self::Matching(path, pattern) => {
+                let parts = components(pattern);
+                let is_match = |path: &Path| !path.as_os_str().is_empty() && pattern.matches_path_with(path, MATCHING);
+                below(path, format, |path| may_match(&parts, path), |path| path.ancestors().any(is_match))?
+            }
         };
         files.sort_by(|a, b| names::compare(&a.name, &b.name));
         Ok(files)
     }
 }
 
-/// Whether an input that is a pattern may match files in a directory, whose links are followed.
-///
-/// # Errors
-/// As of [`Input::new`], nothing being there aside.
-pub fn pattern_reaches(input: &str, directory: &Path) -> Result<bool> {
-    if !input.contains(SIGNS) || Path::new(input).exists() {
-        return Ok(false);
-    }
-    let Input::Matching(base, pattern) = Input::matching(input)? else { return Ok(false) };
-    let base = base.canonicalize().unwrap_or(base);
-    let Ok(below) = directory.strip_prefix(&base) else { return Ok(false) };
-    let mut parts = pattern.as_str().split('/').zip(below.components());
-    let is_match =
-        |part: &str, name: &Path| Pattern::new(part).is_ok_and(|part| part.matches_path_with(name, MATCHING));
-    Ok(pattern.as_str().contains("**") || parts.all(|(part, name)| is_match(part, name.as_ref())))
-}
-
 /// What tells a pattern from a path.
 const SIGNS: [char; 3] = ['*', '?', '['];
 
-/// Whether a name that was just listed is one no more.
-fn has_gone(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound)
+/// Whether an input reads, now or once it is there, what lies in a directory (links in its path followed), by a link too.
+///
+/// # Errors
+/// As of [`Input::new`], nothing being there aside.
+pub fn overlaps(input: &str, directory: &Path) -> Result<bool> {
+    let path = location::local_path(input)?;
+    let (base, parts) = match Input::new(input) {
+        Ok(Input::Matching(base, pattern)) => (base, components(&pattern)),
+        Ok(Input::File(_) | Input::Pipe) => return Ok(resolve(&path)?.starts_with(directory)),
+        Ok(Input::Directory(path)) => (path, Vec::new()),
+        Err(_) => (path, Vec::new()),
+    };
+    let meets = |from: &Path, at: &Path| {
+        let within = directory.strip_prefix(at).is_ok_and(|below| may_match(&parts, &from.join(below)));
+        within || at.starts_with(directory)
+    };
+    let at = resolve(&base)?;
+    if meets(Path::new(""), &at) {
+        return Ok(true);
+    }
+    // What cannot be listed ends the run by itself.
+    let links = tree(&at, &is_hidden, &|path| may_match(&parts, path)).map(|tree| tree.links).unwrap_or_default();
+    Ok(links.iter().any(|link| at.join(link).canonicalize().is_ok_and(|target| meets(link, &target))))
 }
 
-/// The files at any depth below a directory that are wanted by their path from there.
-fn below(root: &Path, format: Option<FileFormat>, wanted: impl Fn(&Path) -> bool) -> Result<Vec<InputFile>> {
-    let is_hidden = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with(['_', '.']);
+/// The patterns of the directories that a pattern names one after another.
+fn components(pattern: &Pattern) -> Vec<Pattern> {
+    pattern.as_str().split('/').filter_map(|part| Pattern::new(part).ok()).collect()
+}
+
+/// Whether a path, or one below it or above it, may match a pattern of these components.
+fn may_match(parts: &[Pattern], path: &Path) -> bool {
+    let names: Vec<String> = path.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    may_begin(parts, &names)
+}
+
+fn may_begin(parts: &[Pattern], names: &[String]) -> bool {
+    let ([part, parts_left @ ..], [name, names_left @ ..]) = (parts, names) else { return true };
+    match part.as_str() {
+        "**" => may_begin(parts_left, names) || !name.starts_with('.') && may_begin(parts, names_left),
+        _ => part.matches_with(name, MATCHING) && may_begin(parts_left, names_left),
+    }
+}
+
+/// The files at any depth below a directory that are wanted by their path from there; directories are looked into where
+/// `may_hold` says so.
+fn below(
+    root: &Path,
+    format: Option<FileFormat>,
+    may_hold: impl Fn(&Path) -> bool,
+    wanted: impl Fn(&Path) -> bool,
+) -> Result<Vec<InputFile>> {
+    let tree = tree(root, &is_hidden, &may_hold)?;
     let mut files = Vec::new();
-    let entries = WalkDir::new(root).min_depth(1).follow_links(true).into_iter();
-    for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry)) {
-        let entry = match entry {
-            Err(e) if e.depth() > 0 && e.path().is_some_and(has_gone) => continue,
-            entry => entry.map_err(|e| unlisted(root, e))?,
+    let (mut inodes, mut linked) = (HashMap::new(), Vec::new());
+    for path in tree.files.iter().filter(|path| wanted(path)) {
+        let Some(file) = InputFile::new(&root.join(path), path.to_string_lossy().into_owned(), format)? else {
+            continue;
         };
-        let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
-        if !entry.file_type().is_dir() && wanted(path) {
-            files.extend(InputFile::new(entry.path(), path.to_string_lossy().into_owned(), format)?);
+        let inode = (file.stat.device, file.stat.inode);
+        if tree.links.contains(path) {
+            linked.push((inode, path));
+        } else {
+            inodes.insert(inode, path);
+        }
+        files.push(file);
+    }
+    linked.sort();
+    for (inode, path) in linked {
+        if let Some(first) = inodes.insert(inode, path) {
+            bail!(twice(root, first, path));
         }
     }
     Ok(files)
-}
-
-fn unlisted(root: &Path, error: walkdir::Error) -> anyhow::Error {
-    let what = format!("list {}", error.path().unwrap_or(root).display());
-    match error.loop_ancestor().map(|above| above.display().to_string()) {
-        Some(above) => {
-            SourceError::BadData(format!("{what}: the link leads back to {above}: hide it with a `_` before its name"))
-                .into()
-        }
-        None => failed(what, std::io::Error::from(error)),
-    }
 }
 
 /// The file, and beside it those that rotation has given another name. In the midst of a rotation it is not there itself.

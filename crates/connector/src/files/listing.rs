@@ -6,9 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::Result;
+use std::path::Path;
 
-use crate::files::input::{FileFormat, Input, InputFile};
+use anyhow::{Result, bail};
+
+use crate::fault::SourceError;
+use crate::files::input::{FileFormat, Input, InputFile, Stat};
+use crate::files::names;
 
 /// How often files are listed until two listings agree.
 const LISTED_AGAIN: usize = 20;
@@ -18,6 +22,9 @@ pub(crate) struct Listing {
     input: Input,
     format: Option<FileFormat>,
     files: Vec<InputFile>,
+    /// How often it was listed.
+    #[cfg(test)]
+    pub(crate) times: usize,
 }
 
 impl Listing {
@@ -27,14 +34,24 @@ impl Listing {
     /// What cannot be listed; a file whose format is not known.
     pub(crate) fn new(input: Input, format: Option<FileFormat>) -> Result<Self> {
         let files = input.files(format)?;
-        let mut listing = Self { input, format, files };
+        let mut listing = Self { files, ..Self::nothing(input, format) };
         listing.again()?;
         Ok(listing)
     }
 
     /// Standard input has no files.
     pub(crate) fn pipe() -> Self {
-        Self { input: Input::Pipe, format: None, files: Vec::new() }
+        Self::nothing(Input::Pipe, None)
+    }
+
+    fn nothing(input: Input, format: Option<FileFormat>) -> Self {
+        Self {
+            input,
+            format,
+            files: Vec::new(),
+            #[cfg(test)]
+            times: 0,
+        }
     }
 
     pub(crate) fn is_pipe(&self) -> bool {
@@ -49,24 +66,32 @@ impl Listing {
     /// Lists anew.
     ///
     /// # Errors
-    /// As of [`Listing::new`].
+    /// As of [`Listing::new`]; [`SourceError::Changing`]: no two listings agree.
     pub(crate) fn again(&mut self) -> Result<()> {
         for _ in 0..LISTED_AGAIN {
+            #[cfg(test)]
+            (self.times += 1);
             let now = self.input.files(self.format)?;
             let before = std::mem::replace(&mut self.files, now);
             if agree(&before, &self.files) {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        let what = format!("its files got other names each of the {LISTED_AGAIN} times that they were listed");
+        bail!(SourceError::Changing(format!("{}: {what}: try again once that has ended", self.input)))
     }
 
-    /// Whether the listed files still have the names that they had.
-    ///
-    /// # Errors
-    /// As of [`Listing::new`].
-    pub(crate) fn is_true(&self) -> Result<bool> {
-        Ok(agree(&self.files, &self.input.files(self.format)?))
+    /// Whether a name is still that of the file that was listed under it, or of none that was listed under another;
+    /// `path` is where it is.
+    pub(crate) fn is_true_of(&self, name: &str, path: &Path) -> bool {
+        let at = self.files.binary_search_by(|file| names::compare(&file.name, name));
+        let listed = at.ok().map(|at| self.files[at].stat);
+        let now = std::fs::metadata(path).ok().map(|metadata| Stat::of(&metadata));
+        match (listed, now) {
+            (Some(listed), now) => now.is_some_and(|now| listed.is_same_file(&now)),
+            (None, Some(now)) => !self.files.iter().any(|file| file.stat.is_same_file(&now)),
+            (None, None) => true,
+        }
     }
 }
 

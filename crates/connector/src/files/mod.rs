@@ -10,6 +10,7 @@ pub(crate) mod names;
 pub(crate) mod parquet_file;
 pub(crate) mod reading;
 pub(crate) mod text_file;
+pub(crate) mod tree;
 pub(crate) mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};

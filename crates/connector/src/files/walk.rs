@@ -13,10 +13,9 @@ use crate::files::block::Block;
 use crate::files::input::{FileFormat, Input, InputFile, Moved, Stat, is_packed_away};
 use crate::files::known::Known;
 use crate::files::known::contents::read_to;
-use crate::files::known::kinship::{Kinship, kinship};
+use crate::files::known::kinship::{Compared, Kinship, compared};
 use crate::files::known::mark::{Changes, FileMark};
 use crate::files::listing::Listing;
-use crate::files::names;
 use crate::files::reading::{Next, Opened, Reading, Shape, half};
 use crate::files::text_file::TextFile;
 use crate::source::Offset;
@@ -273,14 +272,14 @@ impl Walk {
         Ok(None)
     }
 
-    /// What a file is to the others, if all of them still have the names by which they were compared.
+    /// What a file is to the others, if those that it was compared with still have the names that they were listed by.
     fn kinship(&self, file: &InputFile) -> Result<Kinship> {
-        let kinship = match kinship(file, &self.known) {
+        let Compared { kinship, names } = match compared(file, &self.known) {
             Err(e) if e.is::<Moved>() => return Ok(Kinship::Unclear),
-            kinship => kinship?,
+            compared => compared?,
         };
-        let compared = names::plain(&file.name) != file.name;
-        Ok(if compared && !self.listing.is_true()? { Kinship::Unclear } else { kinship })
+        let stands = |name: &&str| self.listing.is_true_of(name, &file.beside(name));
+        Ok(if names.iter().all(stands) { kinship } else { Kinship::Unclear })
     }
 
     /// Whether a file that was found is nowhere any more.
@@ -404,4 +403,51 @@ fn are_fewer(changes: &Changes) -> bool {
 fn is_cut(error: &anyhow::Error) -> bool {
     let is_end = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
     error.chain().any(|cause| cause.downcast_ref().is_some_and(is_end))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+    use crate::decode::time::Written;
+    use crate::decode::unread::Unread;
+    use crate::schema;
+
+    /// What a file is to those beside it is known by looking at these, and not by listing all again.
+    #[test]
+    fn files_are_listed_as_often_however_many_there_are() {
+        let listings = |files: usize| {
+            let directory = tempfile::TempDir::new().unwrap();
+            for number in 0..files {
+                let file = File::create(directory.path().join(format!("part-{number}.jsonl.gz"))).unwrap();
+                let mut file = GzEncoder::new(file, Compression::fast());
+                writeln!(file, r#"{{"id":"{number}"}}"#).unwrap();
+                file.finish().unwrap();
+            }
+            for number in 1..=files {
+                let name = format!("app.jsonl.{number}");
+                std::fs::write(directory.path().join(name), format!("{{\"id\":\"r{number}\"}}\n")).unwrap();
+            }
+            std::fs::write(directory.path().join("app.jsonl"), "{\"id\":\"r\"}\n").unwrap();
+            let shape = Shape {
+                schema: schema::parse("id text").unwrap(),
+                time: String::new(),
+                format: None,
+                written: Written::default(),
+                unread: Unread::default(),
+            };
+            let mut walk = Walk::new(directory.path().to_str().unwrap(), shape, false).unwrap();
+            let mut read = 0;
+            while let Some(step) = walk.next(1000, &|| false).unwrap() {
+                read += usize::from(matches!(step, Step::Rows(_)));
+            }
+            assert_eq!(read, 2 * files + 1);
+            walk.listing.times
+        };
+        assert_eq!(listings(2), listings(20));
+    }
 }

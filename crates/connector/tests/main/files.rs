@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -184,8 +185,13 @@ async fn an_input_is_all_data_below_its_path_or_what_its_pattern_matches() {
         [zstd::encode_all(line("f1").as_bytes(), 1).unwrap(), zstd::encode_all(line("f2").as_bytes(), 1).unwrap()];
     fs::create_dir(path.join("frames")).unwrap();
     fs::write(path.join("frames/x.jsonl.zst"), two_frames.concat()).unwrap();
-    std::os::unix::fs::symlink(path.join("b/2.jsonl"), path.join("_link.jsonl")).unwrap();
-    std::os::unix::fs::symlink(path.join("b"), path.join("_b/dir")).unwrap();
+    symlink(path.join("b/2.jsonl"), path.join("_link.jsonl")).unwrap();
+    symlink(path.join("b"), path.join("_b/dir")).unwrap();
+    // What is hidden is neither followed nor judged, wherever it leads.
+    symlink("nowhere", path.join(".#a.jsonl")).unwrap();
+    symlink(path, path.join("b/_loop")).unwrap();
+    symlink(path.join("c d"), path.join("b/.again")).unwrap();
+    fs::write(path.join("b/2.jsonl.crc"), "x").unwrap();
     let uri = url::Url::from_file_path(path.join("c d")).unwrap().to_string();
     let at = |name: &str| path.join(name).to_str().unwrap().to_owned();
     let in_b = ["b/2.jsonl", "b/10.jsonl", "b/dt=2026-11-20/hr=05/x.json"];
@@ -203,6 +209,7 @@ async fn an_input_is_all_data_below_its_path_or_what_its_pattern_matches() {
         (at("**/x.json*"), &["b/dt=2026-11-20/hr=05/x.json", "c d/x.jsonl", "f1", "f2"]),
         (at("z*"), &["z"]),
         (uri, &["c d/x.jsonl"]),
+        (format!("file://{}", at("b/dt=*/hr=0?/*.json")), &in_b[2..]),
     ] {
         let mut source = FileSource::open(&input, options(false)).unwrap();
         let rows = rest(&mut source).await;
@@ -222,16 +229,95 @@ async fn a_directory_with_what_is_no_data_is_refused() {
         |path| {
             assert!(std::process::Command::new("mkfifo").arg(path.join("more/pipe.jsonl")).status().unwrap().success())
         },
-        |path| std::os::unix::fs::symlink(path, path.join("more/back")).unwrap(),
-        |path| std::os::unix::fs::symlink("nowhere.jsonl", path.join("more/x.jsonl")).unwrap(),
+        |path| symlink(path, path.join("more/back")).unwrap(),
+        |path| symlink("nowhere.jsonl", path.join("more/x.jsonl")).unwrap(),
+        |path| symlink(path.join("z"), path.join("more/again")).unwrap(),
+        |path| symlink(path.join("z/b.jsonl"), path.join("more/again.jsonl")).unwrap(),
+        |path| {
+            symlink("/usr/share", path.join("z/share")).unwrap();
+            symlink("/usr/share", path.join("more/share")).unwrap();
+        },
     ] {
         let directory = TempDir::new().unwrap();
         fs::create_dir(directory.path().join("more")).unwrap();
-        fs::write(directory.path().join("a.jsonl"), "{\"id\":\"a\",\"ts\":0}\n").unwrap();
+        fs::create_dir(directory.path().join("z")).unwrap();
+        for file in ["a.jsonl", "z/b.jsonl"] {
+            fs::write(directory.path().join(file), "{\"id\":\"a\",\"ts\":0}\n").unwrap();
+        }
         make(directory.path());
         let error = open(directory.path(), false).err().unwrap();
         let named = matches!(error.downcast_ref(), Some(SourceError::BadData(text) | SourceError::Missing(text)) if text.contains("/more/"));
         assert!(named, "{error:#}");
+    }
+}
+
+/// A pattern looks into no directory that cannot hold what it matches: such a one may be anything.
+#[tokio::test]
+async fn patterns_look_only_where_they_may_match() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    for file in ["2026-11-20/x.jsonl", "2026-11-20/deep/x.jsonl", "other/x.jsonl"] {
+        fs::create_dir_all(path.join(file).parent().unwrap()).unwrap();
+        fs::write(path.join(file), format!("{{\"id\":\"{file}\",\"ts\":0}}\n")).unwrap();
+    }
+    symlink(path, path.join("other/loop")).unwrap();
+    symlink("nowhere", path.join("other/y.jsonl")).unwrap();
+    symlink("nowhere", path.join("3.jsonl")).unwrap();
+    for (pattern, ids) in [
+        ("2026*/x.jsonl", &["2026-11-20/x.jsonl"][..]),
+        ("2026*/**/x.jsonl", &["2026-11-20/deep/x.jsonl", "2026-11-20/x.jsonl"]),
+        ("2026*", &["2026-11-20/deep/x.jsonl", "2026-11-20/x.jsonl"]),
+        ("2026*/d??p", &["2026-11-20/deep/x.jsonl"]),
+    ] {
+        let rows = rest(&mut open(&path.join(pattern), false).unwrap()).await;
+        assert_eq!(rows.iter().map(|row| row.2.as_str()).collect::<Vec<_>>(), ids, "{pattern}");
+    }
+    for pattern in ["**/x.jsonl", "other*", "*.jsonl", "o*/x.jsonl/**", "[a-z]*/y*"] {
+        assert!(open(&path.join(pattern), false).is_err(), "{pattern}");
+    }
+}
+
+/// What an input reads is not where an output may go, by whatever name.
+#[test]
+fn inputs_overlap_with_what_they_read() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().canonicalize().unwrap();
+    for made in ["data/a", "out/dt=2026-11-20", "elsewhere"] {
+        fs::create_dir_all(path.join(made)).unwrap();
+    }
+    fs::write(path.join("data/a/x.jsonl"), "").unwrap();
+    fs::write(path.join("out/dt=2026-11-20/x.jsonl"), "").unwrap();
+    symlink(path.join("out"), path.join("data/link")).unwrap();
+    symlink(path.join("out/dt=2026-11-20/x.jsonl"), path.join("elsewhere/file.jsonl")).unwrap();
+    symlink(path.join("out"), path.join("data/a/_hidden")).unwrap();
+    for (input, overlaps) in [
+        ("out", true),
+        ("out/dt=2026-11-20", true),
+        ("out/dt=2026-11-20/x.jsonl", true),
+        (".", true),
+        ("o*", true),
+        ("**", true),
+        ("*/**/*.jsonl", true),
+        ("o?t/*/x.jsonl", true),
+        ("data", true),
+        ("data/link/dt=*", true),
+        ("data/*/x.jsonl", true),
+        ("data/l*/**", true),
+        ("elsewhere", true),
+        ("elsewhere/file.jsonl", true),
+        ("elsewhere/f*", true),
+        ("data/a", false),
+        ("data/a/x.jsonl", false),
+        ("data/a/*.jsonl", false),
+        ("data/[ab]/x.jsonl", false),
+        ("d*/a", false),
+        ("elsewhere/x*", false),
+        ("not-there", false),
+    ] {
+        let input = path.join(input).to_str().unwrap().to_owned();
+        for input in [format!("file://{input}"), input] {
+            assert_eq!(connector::overlaps(&input, &path.join("out")).unwrap(), overlaps, "{input}");
+        }
     }
 }
 

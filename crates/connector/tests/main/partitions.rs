@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -12,7 +13,9 @@ use arrow::array::{
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
-use connector::{DataFile, Hour, Location, SealedFile, SourceError, Success, is_partitioned, list, listed, read, scan};
+use connector::{
+    DataFile, Hour, Location, SealedFile, SourceError, Success, hours_there, is_partitioned, list, listed, read, scan,
+};
 use datafusion::common::stats::Precision;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -37,7 +40,7 @@ async fn put(root: &Location, name: &str, bytes: impl Into<Vec<u8>>) -> DataFile
     let bytes = bytes.into();
     let length = bytes.len() as u64;
     root.store.put(&path, bytes.into()).await.unwrap();
-    DataFile { path, bytes: length, version: String::new(), sum: None }
+    DataFile { path, name: String::new(), bytes: length, version: String::new(), sum: None }
 }
 
 fn parquet(rows: &RecordBatch) -> Vec<u8> {
@@ -133,7 +136,7 @@ async fn layout_is_read(root: &Location) {
     let found: Vec<_> = hours
         .iter()
         .map(|(hour, found)| {
-            let names: Vec<_> = found.files.iter().map(|f| (f.name(), f.bytes)).collect();
+            let names: Vec<_> = found.files.iter().map(|f| (f.name.as_str(), f.bytes)).collect();
             (hour.to_string(), names, found.sealed, found.success.clone())
         })
         .collect();
@@ -158,7 +161,10 @@ async fn layout_is_read(root: &Location) {
     let file = |hours: &BTreeMap<Hour, connector::HourFiles>| hours[&hour("2026-11-20T05")].files[0].clone();
     assert_ne!(file(&again).version, file(&hours).version);
     let written = serde_json::to_string(&file(&again)).unwrap();
-    assert_eq!(serde_json::from_str::<DataFile>(&written).unwrap(), DataFile { sum: None, ..file(&again) });
+    assert_eq!(
+        serde_json::from_str::<DataFile>(&written).unwrap(),
+        DataFile { sum: None, name: String::new(), ..file(&again) }
+    );
 }
 
 #[tokio::test]
@@ -221,6 +227,90 @@ async fn what_is_in_a_place_is_in_an_hour_or_named() {
         let elsewhere = listed(&root, ..).await.unwrap().whole(&root, &(hour("2027-01-01T00")..));
         assert_eq!(elsewhere.is_err(), found.is_none() && !path.contains("hr=08"), "{path}");
     }
+}
+
+/// An hour has one directory, however its name is spelled.
+#[tokio::test]
+async fn an_hour_in_two_directories_is_refused() {
+    for [one, other] in [
+        ["dt=2026-11-20/hr=08", "dt=2026-11-20/hr=8"],
+        ["dt=2026-11-20/hr=08", "dt=20261120/hr=08"],
+        ["dt=2026-11-20/hr=08", "year=2026/month=11/day=20/hour=8"],
+    ] {
+        for files in [&["a.parquet"][..], &["_SUCCESS"], &["a.parquet", "_SUCCESS"]] {
+            let (_directory, root) = local();
+            put(&root, &format!("{one}/a.parquet"), "x").await;
+            put(&root, &format!("{one}/_SUCCESS"), "").await;
+            for file in files {
+                put(&root, &format!("{other}/{file}"), "x").await;
+            }
+            let hours = list(&root, ..).await.unwrap();
+            let error = hours[&hour("2026-11-20T08")].data(&root).unwrap_err();
+            assert!(matches!(source_error(&error), SourceError::BadData(_)), "{error:#}");
+            let said = error.to_string();
+            assert!(said.contains(&format!("/{one} ")) && said.contains(&format!("/{other} ")), "{said}");
+        }
+    }
+    let (_directory, root) = local();
+    put(&root, "dt=2026-11-20/hr=08/hr=9/a.parquet", "x").await;
+    put(&root, "dt=2026-11-20/hr=08/a.parquet", "x").await;
+    let hours = list(&root, ..).await.unwrap();
+    let files = hours[&hour("2026-11-20T08")].data(&root).unwrap();
+    assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["a.parquet", "hr=9/a.parquet"]);
+}
+
+/// What is hidden on the local disk is neither followed nor judged, and what is not must lead somewhere.
+#[tokio::test]
+async fn hidden_links_beside_hours() {
+    let (directory, root) = local();
+    let events = directory.path().join("events");
+    put(&root, "dt=2026-11-20/hr=08/a.parquet", "x").await;
+    for (target, link) in [
+        (&events, "_loop"),
+        (&events, "dt=2026-11-20/.loop"),
+        (&events, "dt=2026-11-20/hr=08/_loop"),
+        (&directory.path().join("nowhere"), "dt=2026-11-20/hr=08/.#a.parquet"),
+        (&directory.path().join("nowhere"), "_nowhere"),
+    ] {
+        symlink(target, events.join(link)).unwrap();
+    }
+    assert!(is_partitioned(&root).await.unwrap());
+    assert_eq!(hours_there(&root).await.unwrap().len(), 1);
+    let hours = listed(&root, ..).await.unwrap().whole(&root, &..).unwrap();
+    assert_eq!(hours[&hour("2026-11-20T08")].files.len(), 1);
+    for (target, link) in [("nowhere", "b.parquet"), ("../hr=08", "back"), ("../hr=07", "again")] {
+        let link = events.join("dt=2026-11-20/hr=08").join(link);
+        std::fs::create_dir_all(events.join("dt=2026-11-20/hr=07")).unwrap();
+        symlink(target, &link).unwrap();
+        let error = listed(&root, ..).await.unwrap_err();
+        assert!(matches!(source_error(&error), SourceError::BadData(_) | SourceError::Missing(_)), "{error:#}");
+        assert!(is_partitioned(&root).await.is_err() && hours_there(&root).await.is_err());
+        std::fs::remove_file(link).unwrap();
+    }
+}
+
+/// Consoles of S3 and Hadoop make empty objects for directories.
+#[tokio::test]
+async fn objects_that_stand_for_directories_are_passed_over() {
+    let Some(port) = s3::port("directories on S3") else { return };
+    let bucket = "directories";
+    s3::put(port, bucket, &[]);
+    let root = s3::location(port, &format!("s3://{bucket}/events"));
+    let directories =
+        ["/", "/dt=2026-11-20/", "/dt=2026-11-20/hr=00/", "/dt=2026-11-20/hr=08/", "/dt=2026-11-20_$folder$"];
+    for directory in directories.iter().chain(&["/dt=2026-11-20/hr=08_$folder$", "/dt=2026-11-20/hr=08/country=US/"]) {
+        s3::put(port, &format!("{bucket}/events{directory}"), &[]);
+    }
+    assert!(hours_there(&root).await.unwrap().is_empty());
+    assert!(is_partitioned(&root).await.unwrap(), "hours that are empty");
+    for file in ["dt=2026-11-20/hr=08/country=US/a.parquet", "dt=2026-11-20/hr=08/_SUCCESS"] {
+        s3::put(port, &format!("{bucket}/events/{file}"), if file.ends_with("SUCCESS") { b"" } else { b"x" });
+    }
+    assert!(is_partitioned(&root).await.unwrap());
+    assert_eq!(hours_there(&root).await.unwrap(), BTreeMap::from([(hour("2026-11-20T08"), true)]));
+    let hours = listed(&root, ..).await.unwrap().whole(&root, &..).unwrap();
+    assert_eq!(hours.keys().map(Hour::to_string).collect::<Vec<_>>(), ["2026-11-20T08"]);
+    assert_eq!(hours[&hour("2026-11-20T08")].data(&root).unwrap().len(), 1);
 }
 
 /// Three files of one table, as three versions of a writer, or three writers, leave them.
@@ -344,7 +434,7 @@ async fn files_that_cannot_be_read_say_which_and_why() {
     let other = put(&root, "b.parquet", parquet(&rows(vec![("id", Arc::new(StringArray::from(vec!["1"])))]))).await;
     let torn = put(&root, "c.parquet", "PAR1 and then nothing of the kind").await;
     let path = Path::parse("not/there.parquet").unwrap();
-    let gone = DataFile { path, bytes: 100, version: String::new(), sum: None };
+    let gone = DataFile { path, name: String::new(), bytes: 100, version: String::new(), sum: None };
     let error = async |files: &[DataFile]| scan(&root, files).await.unwrap_err();
 
     let clash = error(&[good, other]).await;

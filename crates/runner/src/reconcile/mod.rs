@@ -232,7 +232,7 @@ fn sealed_files<'a>(hour: &'a HourFiles, key: &[String]) -> Option<Vec<&'a Seale
     let success = hour.success.as_ref().filter(|s| s.key == key)?;
     let mut files: Vec<_> = success.files.iter().collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let there = hour.files.iter().map(|f| (f.name(), f.bytes));
+    let there = hour.files.iter().map(|f| (f.name.as_str(), f.bytes));
     there.eq(files.iter().map(|f| (f.name.as_str(), f.bytes))).then_some(files)
 }
 

@@ -14,6 +14,13 @@ use crate::files::known::mark::FileMark;
 use crate::files::names;
 use crate::files::text_file::unpacked;
 
+/// What a file is to the others, and the names by which it was compared with them.
+pub(crate) struct Compared<'a> {
+    pub kinship: Kinship,
+    /// None of them has to be there.
+    pub names: Vec<&'a str>,
+}
+
 /// What a file of which nothing was read is to the others.
 pub(crate) enum Kinship {
     /// All of it is to be read.
@@ -31,7 +38,13 @@ pub(crate) enum Kinship {
 ///
 /// # Errors
 /// [`Moved`](crate::files::input::Moved); a file that cannot be read.
-pub(crate) fn kinship(file: &InputFile, known: &Known) -> Result<Kinship> {
+pub(crate) fn compared<'a>(file: &'a InputFile, known: &'a Known) -> Result<Compared<'a>> {
+    let mut names = Vec::new();
+    let kinship = kinship(file, known, &mut names)?;
+    Ok(Compared { kinship, names })
+}
+
+fn kinship<'a>(file: &'a InputFile, known: &'a Known, compared: &mut Vec<&'a str>) -> Result<Kinship> {
     let plain = names::plain(&file.name);
     if plain == file.name || !file.is_text() {
         return Ok(Kinship::None);
@@ -52,6 +65,7 @@ pub(crate) fn kinship(file: &InputFile, known: &Known) -> Result<Kinship> {
         if !may_be {
             continue;
         }
+        compared.push(name);
         let as_read =
             |original: &File| stat_as_read(original, mark).filter(|_| known.ends_as_read(name, original, mark));
         let original = File::open(file.beside(name)).ok();
@@ -68,6 +82,7 @@ pub(crate) fn kinship(file: &InputFile, known: &Known) -> Result<Kinship> {
         }
     }
     for name in [unpacked, plain].into_iter().filter(|name| *name != file.name) {
+        compared.push(name);
         let is_read = known.mark(name).is_some_and(|mark| mark.row > 0);
         let original = File::open(file.beside(name)).ok().filter(|_| !is_read);
         if original.map_or(Ok(false), |original| begins(name, original))? {
