@@ -5,6 +5,7 @@ mod main {
     mod begun;
     mod bounded;
     mod buckets;
+    mod causes;
     mod commands;
     mod complete;
     mod damage;

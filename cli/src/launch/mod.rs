@@ -5,6 +5,7 @@ pub mod config;
 pub mod dry_run;
 pub mod make_deps;
 pub mod signal;
+pub mod spec;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::exit::Usage;
 use crate::launch::config::config;
 use crate::launch::dry_run::would_run;
 use crate::launch::signal::{STOPPED, stop_on_signal};
+use crate::launch::spec::spec;
 use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
 use crate::plan::history::Lateness;
@@ -83,9 +85,11 @@ async fn run(plan: Plan) -> Result<ExitCode> {
 }
 
 fn job(plan: &Plan, opened: &Opened, sides: Vec<SideInput>, scan: Scan, lateness: Lateness) -> Result<Job> {
+    let config = config(plan, opened, &sides, lateness)?;
     Ok(Job {
         command: plan.command.clone(),
-        config: config(plan, opened, &sides, lateness)?,
+        spec: spec(plan, opened, &sides, &scan, lateness, &config)?,
+        config,
         out: plan.flags.out.clone(),
         time: plan.flags.time(),
         sides,

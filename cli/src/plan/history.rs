@@ -53,6 +53,11 @@ impl Lateness {
         Ok(Lateness { history: Some(history).filter(|_| none && complete), none })
     }
 
+    /// Whether any row may be late.
+    pub fn is_judged(self) -> bool {
+        !self.none
+    }
+
     /// For the run's configuration.
     pub fn written(self, delay: i64) -> String {
         if self.none { NONE.to_owned() } else { format!("{delay} µs") }

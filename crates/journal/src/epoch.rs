@@ -22,6 +22,9 @@ pub struct Epoch {
     pub token: String,
     /// What gives these results: command, script hash, the flags that matter. Compared when the chain is resumed.
     pub config: BTreeMap<String, String>,
+    /// What the caller calls the run that made it; a later epoch may be of another run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub job: String,
     /// By source partition, `INPUT/PARTITION`: where the next epoch reads on, and what time it is there.
     pub sources: BTreeMap<String, SourceFacts>,
     /// The job's watermark after this epoch, microseconds UTC; none before the first row.
@@ -236,6 +239,7 @@ mod tests {
             number: 7,
             token: "a\"\u{1F600}\n".into(),
             config: [("command".into(), "join".into())].into(),
+            job: "abc".into(),
             sources: [(
                 "plays/topic-0".into(),
                 SourceFacts {
@@ -295,10 +299,10 @@ mod tests {
 
     #[test]
     fn records_from_before_there_were_side_inputs_and_kept_state_are_read() {
-        let before = Epoch { sides: BTreeMap::new(), kept: None, ..epoch() };
+        let before = Epoch { sides: BTreeMap::new(), kept: None, job: String::new(), ..epoch() };
         let bytes = before.encode().unwrap();
         let text = String::from_utf8_lossy(&bytes);
-        assert!(!text.contains("sides") && !text.contains("kept"));
+        assert!(!text.contains("sides") && !text.contains("kept") && !text.contains("job"));
         assert_eq!(Epoch::decode(&bytes).unwrap(), before);
     }
 

@@ -12,11 +12,14 @@ use crate::input::gate::TimePolicy;
 use crate::input::side::SideInput;
 use crate::merged::Merged;
 use crate::output::made::Made;
+use crate::spec::JobSpec;
 
 /// A run of f, batch or stream.
 pub struct Job {
     /// The command's name, for `_SUCCESS`.
     pub command: String,
+    /// What another process needs to plan it again.
+    pub spec: JobSpec,
     /// f.
     pub scan: Scan,
     /// The output root.

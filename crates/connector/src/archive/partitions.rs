@@ -104,6 +104,9 @@ pub struct Success {
     /// Of which f they are, for whoever wrote it.
     #[serde(default)]
     pub f: Value,
+    /// The checksum of the spec of the run that made it, for whoever wrote it; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub job: String,
     /// Rows in all files.
     pub rows: u64,
     /// The files; none where the hour has no rows.

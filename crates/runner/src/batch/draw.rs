@@ -76,7 +76,7 @@ impl Draw {
         let manifest = Manifest::new(&job.config, chosen, ids.content());
         remove.extend(self.former.remove);
         let unseal = self.former.unseal;
-        let mut epoch = Epoch { publish, remove, markers, unseal, ledger, ..self.attempt.epoch(job) };
+        let mut epoch = Epoch { publish, remove, markers, unseal, ledger, ..self.attempt.epoch(job)? };
         epoch.markers.push(Marker { path: MANIFEST.to_owned(), content: serde_json::to_value(&manifest)? });
         self.journal.commit(epoch)?;
         self.journal.collect_garbage()?;

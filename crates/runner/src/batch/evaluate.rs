@@ -28,7 +28,7 @@ pub(crate) struct Made {
 pub(crate) type Inputs = BTreeMap<String, Vec<Arc<dyn TableProvider>>>;
 
 /// The tables of the inputs that make the output of some hours.
-async fn inputs(job: &Job, listed: &[Listed], first: Hour, last: Hour) -> Result<Inputs> {
+pub(crate) async fn inputs(job: &Job, listed: &[Listed], first: Hour, last: Hour) -> Result<Inputs> {
     let mut tables = Vec::new();
     for listed in listed {
         let (from, to) = listed.reach(first, last.plus(1));

@@ -45,9 +45,10 @@ impl Attempt {
     }
 
     /// Before anything is in it.
-    pub(crate) fn epoch(&self, job: &Job) -> Epoch {
+    pub(crate) fn epoch(&self, job: &Job) -> Result<Epoch> {
         let sides = job.sides.iter().map(SideInput::facts).collect();
-        Epoch { number: self.number, token: self.token.clone(), sides, ..Epoch::default() }
+        let job = job.spec.checksum()?;
+        Ok(Epoch { number: self.number, token: self.token.clone(), job, sides, ..Epoch::default() })
     }
 }
 
@@ -112,7 +113,7 @@ pub(crate) async fn seal(
     attempt: &Attempt,
 ) -> Result<Part> {
     let Attempt { stage, syncs, number, token, .. } = attempt;
-    let mut epoch = attempt.epoch(job);
+    let mut epoch = attempt.epoch(job)?;
     let mut ledger = read_rows(listed, hour).await?;
     for (input, rows) in &refused {
         let place = partition(&rejected(input), hour);
@@ -135,6 +136,7 @@ pub(crate) async fn seal(
         let sealing = Sealing {
             root: &job.out,
             command: &job.command,
+            spec: epoch.job.clone(),
             output,
             made: job.made(output),
             partition: partition.clone(),

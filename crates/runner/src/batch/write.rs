@@ -25,6 +25,7 @@ pub(crate) async fn write(
 ) -> Result<Report> {
     let Made { mut outputs, mut refused, chosen } = made;
     Owner::new(&job, Runner::Batch).claim(&job.out)?;
+    job.spec.keep(&job.out)?;
     job.sides.iter().try_for_each(|side| side.keep(&job.out))?;
     let attempt = draw.as_ref().map(Draw::attempt);
     // More hours than threads: some wait for the disk while others are written.

@@ -19,6 +19,8 @@ pub(crate) const SAMPLE_JOURNAL: &str = "_rescan/journal/sample";
 pub(crate) const OWNER: &str = "_rescan/owner.json";
 /// The files of sealed hours that were read and found to be those that were sealed.
 pub(crate) const CHECKED: &str = "_rescan/checked.json";
+/// What the runs that wrote the output were, each under its checksum.
+pub(crate) const SPECS: &str = "_rescan/jobs";
 /// What is in a sample.
 pub(crate) const MANIFEST: &str = "_rescan/sample.json";
 
@@ -57,6 +59,11 @@ pub(crate) fn aside(kind: &str, input: &str, epoch: &str) -> String {
 /// Rows of an hour that a stream has not sealed.
 pub(crate) fn open(partition: &str, epoch: &str) -> String {
     format!("{OWN}/open/{partition}/{epoch}.arrow")
+}
+
+/// The spec of a run, by its checksum.
+pub(crate) fn spec(checksum: &str) -> String {
+    format!("{SPECS}/{checksum}.json")
 }
 
 /// Where the damaged files of an hour are moved to.

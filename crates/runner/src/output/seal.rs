@@ -31,6 +31,8 @@ pub(crate) struct Sealed {
 pub(crate) struct Sealing<'a> {
     pub root: &'a Path,
     pub command: &'a str,
+    /// The checksum of the run's spec.
+    pub spec: String,
     pub output: &'a Output,
     /// Of which f its rows are.
     pub made: Made,
@@ -76,6 +78,7 @@ impl Sealing<'_> {
             format: 1,
             command: self.command.to_owned(),
             f: self.made.written()?,
+            job: self.spec,
             output: self.made.output,
             key: self.output.key.clone(),
             merge: if self.output.greatest.is_empty() { "rows".to_owned() } else { "greatest".to_owned() },

@@ -1,29 +1,39 @@
 //! Proves that two outputs of rescan agree, or tells every row on which they do not.
 
+pub(crate) mod again;
 pub(crate) mod columns;
+pub(crate) mod events;
+pub(crate) mod evidence;
+pub(crate) mod explain;
+pub(crate) mod matching;
 pub(crate) mod merge;
 pub(crate) mod report;
 pub(crate) mod rows;
+pub(crate) mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use connector::{DataFile, Hour, HourFiles, Location, SealedFile, SourceError, list, scan, verify};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use journal::look;
+use scan::Limits;
 
 use crate::guard::intact::Intact;
 use crate::output::layout::{JOURNALS, STREAM_JOURNAL};
+use crate::reconcile::again::Where;
 use crate::reconcile::columns::Columns;
-use crate::reconcile::merge::Merge;
-use crate::reconcile::report::{Difference, Summary};
+use crate::reconcile::explain::{Explained, Explainer, WhatIf, own_root};
+use crate::reconcile::merge::{Merge, Proof};
+use crate::reconcile::report::{Cause, Difference, Summary};
 use crate::reconcile::rows::{Cursor, Encoder};
+use crate::reconcile::survey::{Agreement, Survey, survey};
 
 /// What is compared, and how strictly.
 #[derive(Clone, Debug)]
@@ -38,11 +48,23 @@ pub struct ReconcileOptions {
     pub to: Option<Hour>,
     /// What sorting may hold in memory, of files that are not sorted by key; the rest goes to temporary files.
     pub memory_bytes: usize,
+    /// By input, where what the batch read is by now, if that is elsewhere.
+    pub moved: BTreeMap<String, String>,
+    /// Of the stores of inputs, as in [`Location::parse`].
+    pub stores: BTreeMap<String, String>,
 }
 
 impl Default for ReconcileOptions {
     fn default() -> Self {
-        Self { key: None, tolerance: BTreeMap::new(), from: None, to: None, memory_bytes: 512 << 20 }
+        Self {
+            key: None,
+            tolerance: BTreeMap::new(),
+            from: None,
+            to: None,
+            memory_bytes: 512 << 20,
+            moved: BTreeMap::new(),
+            stores: BTreeMap::new(),
+        }
     }
 }
 
@@ -65,6 +87,13 @@ pub async fn reconcile(
     stream.refuse_unsealed(false)?;
     let key = key(&batch, &stream, options)?;
     let context = context(options.memory_bytes)?;
+    let kept: Vec<PathBuf> = [&batch, &stream].iter().filter_map(|side| own_root(side.root)).collect();
+    let place = Where { moved: &options.moved, options: &options.stores, kept: &kept };
+    let limits = Limits { threads: std::thread::available_parallelism().map_or(1, usize::from), memory: None };
+    let mut explainer = match own_root(batch.root) {
+        Some(root) => Some(Explainer::new(place, root, own_root(stream.root), limits)?),
+        None => None,
+    };
     let mut summary = Summary::default();
     let hours: BTreeSet<Hour> = batch.hours.keys().chain(stream.hours.keys()).copied().collect();
     for hour in hours {
@@ -84,19 +113,133 @@ pub async fn reconcile(
         let tables = [batch.table(hour).await?, stream.table(hour).await?];
         let columns = columns(&tables, &key)?;
         columns.allow(&options.tolerance)?;
+        let pending = stream.waits(hour);
+        let encoder = Arc::new(Encoder::new(&columns)?);
+        let pair = Pair { sides: [&batch, &stream], hour, tables, columns, encoder, context: &context };
+        let proof = match explainer.as_mut().filter(|_| !pending) {
+            Some(explainer) => pair.proof(explainer, &mut summary).await?,
+            None => None,
+        };
         let mut merge = Merge {
             hour,
-            columns: &columns,
+            columns: &pair.columns,
             tolerance: &options.tolerance,
-            pending: stream.waits(hour),
+            pending,
+            proof,
             summary: &mut summary,
             on_difference: &mut on_difference,
         };
         merge.columns_apart()?;
-        let [mut left, mut right] = cursors([&batch, &stream], hour, tables, &columns, &context).await?;
+        let [mut left, mut right] = pair.cursors().await?;
         merge.rows(&mut left, &mut right).await?;
     }
     Ok(summary)
+}
+
+/// An hour of both sides.
+struct Pair<'a> {
+    sides: [&'a Side<'a>; 2],
+    hour: Hour,
+    tables: [Option<Arc<dyn TableProvider>>; 2],
+    columns: Columns,
+    encoder: Arc<Encoder>,
+    context: &'a SessionContext,
+}
+
+impl Pair<'_> {
+    /// Both sides in key order.
+    async fn cursors(&self) -> Result<[Option<Cursor>; 2]> {
+        Ok([self.cursor(0).await?, self.cursor(1).await?])
+    }
+
+    async fn cursor(&self, at: usize) -> Result<Option<Cursor>> {
+        let (side, table) = (self.sides[at], self.tables[at].clone());
+        let what = format!("read {} {}/{}", side.name, side.root, self.hour.path());
+        Cursor::open(table, &self.columns, &self.encoder, self.context, what).await
+    }
+
+    /// What f makes of other input, in key order.
+    async fn made(&self, what_ifs: &[WhatIf]) -> Result<Vec<Option<Cursor>>> {
+        let mut made = Vec::new();
+        for what_if in what_ifs {
+            let what = format!("read what f makes of {}", self.hour);
+            made.push(Cursor::open(what_if.table.clone(), &self.columns, &self.encoder, self.context, what).await?);
+        }
+        Ok(made)
+    }
+
+    async fn survey(&self, what_ifs: &[WhatIf]) -> Result<Survey> {
+        let ([mut batch, mut stream], mut made) = (self.cursors().await?, self.made(what_ifs).await?);
+        survey(&mut batch, &mut stream, &mut made, &self.columns).await
+    }
+
+    /// What explains the hour, if the sides differ in it; why nothing does is added to the summary.
+    async fn proof(&self, explainer: &mut Explainer<'_>, summary: &mut Summary) -> Result<Option<Proof>> {
+        if self.survey(&[]).await?.differing == 0 {
+            return Ok(None);
+        }
+        let success = self.sides[0].hours.get(&self.hour).and_then(|files| files.success.as_ref());
+        let mut unproven = |why: anyhow::Error| *summary.unproven.entry(format!("{why:#}")).or_default() += 1;
+        let proof = async { self.proven(explainer.hour(self.hour, success).await?).await };
+        match proof.await {
+            Ok((proof, None)) => Ok(Some(proof)),
+            Ok((proof, Some(why))) => {
+                unproven(why);
+                Ok(Some(proof))
+            }
+            Err(why) => {
+                unproven(why);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tries ever more causes together, until all is explained or nothing is left to try.
+    async fn proven(&self, mut of: Explained<'_, '_>) -> Result<(Proof, Option<anyhow::Error>)> {
+        let baseline = of.with(&[]).await?;
+        let mut why = None;
+        let mut kept: Vec<WhatIf> = Vec::new();
+        if of.changed {
+            why = Some(anyhow!("the batch's input is not what it was made of any more"));
+            let changed = WhatIf { causes: vec![Cause::Input], table: baseline.table.clone() };
+            kept.extend(self.sound(vec![changed]).await?);
+        }
+        for cause in of.row_causes() {
+            let mut found = self.alone(&mut of, cause).await?;
+            if of.turn(cause) {
+                let other = self.alone(&mut of, cause).await?;
+                match other.is_better_than(&found) {
+                    true => found = other,
+                    false => _ = of.turn(cause),
+                }
+            }
+            of.narrow(cause, &found.keys)?;
+        }
+        for count in 1..=of.causes.len() {
+            if self.survey(&kept).await?.unexplained == 0 {
+                break;
+            }
+            let found = of.what_ifs(count).await?;
+            kept.extend(self.sound(found).await?);
+        }
+        let made = self.made(&kept).await?;
+        let others = kept.into_iter().map(|what_if| what_if.causes).zip(made).collect();
+        let baseline = if of.changed { None } else { self.made(&[baseline]).await?.pop() };
+        Ok((Proof { baseline, others, events: of.events, scratch: of.scratch }, why))
+    }
+
+    /// What a cause alone explains, and contradicts.
+    async fn alone(&self, of: &mut Explained<'_, '_>, cause: Cause) -> Result<Agreement> {
+        let made = of.with(&[cause]).await?;
+        Ok(self.survey(&[made]).await?.others.pop().unwrap_or_default())
+    }
+
+    /// Those that explain a key and contradict none.
+    async fn sound(&self, what_ifs: Vec<WhatIf>) -> Result<Vec<WhatIf>> {
+        let found = self.survey(&what_ifs).await?.others;
+        let sound = found.iter().map(|of| of.explained > 0 && of.contradicted == 0);
+        Ok(what_ifs.into_iter().zip(sound).filter_map(|(what_if, sound)| sound.then_some(what_if)).collect())
+    }
 }
 
 /// Plans of one partition, as rows are wanted in order, that sort within this memory.
@@ -203,20 +346,6 @@ fn columns(tables: &[Option<Arc<dyn TableProvider>>; 2], key: &[String]) -> Resu
         (None, None) => Ok(Columns { key: Vec::new(), values: Vec::new(), apart: Vec::new() }),
         _ => Columns::of(batch.as_deref(), stream.as_deref(), key),
     }
-}
-
-async fn cursors(
-    sides: [&Side<'_>; 2],
-    hour: Hour,
-    tables: [Option<Arc<dyn TableProvider>>; 2],
-    columns: &Columns,
-    context: &SessionContext,
-) -> Result<[Option<Cursor>; 2]> {
-    let encoder = Arc::new(Encoder::new(columns)?);
-    let what = sides.map(|side| format!("read {} {}/{}", side.name, side.root, hour.path()));
-    let ([batch, stream], [batch_what, stream_what]) = (tables, what);
-    let batch = Cursor::open(batch, columns, &encoder, context, batch_what).await?;
-    Ok([batch, Cursor::open(stream, columns, &encoder, context, stream_what).await?])
 }
 
 /// The rows of each side, where both are sealed with the same bytes. Another key than the one they are sealed by could

@@ -6,6 +6,8 @@ use std::fmt;
 use connector::Hour;
 use serde::{Deserialize, Serialize};
 
+use crate::reconcile::events::Event;
+
 /// Why a row differs. Found from evidence and never guessed: what has none is [`Cause::Unexplained`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,8 +26,12 @@ pub enum Cause {
     Config,
     /// The sides saw other versions of a side input.
     SideInput,
+    /// The batch's input is not what it was made of any more.
+    Input,
     /// Two numbers, no further apart than the user allows.
     Tolerance,
+    /// Only more than one cause together explain it.
+    Several,
     /// No evidence of anything else.
     Unexplained,
 }
@@ -40,7 +46,9 @@ impl fmt::Display for Cause {
             Self::Rejected => "rejected",
             Self::Config => "config",
             Self::SideInput => "side-input",
+            Self::Input => "input",
             Self::Tolerance => "tolerance",
+            Self::Several => "several",
             Self::Unexplained => "unexplained",
         })
     }
@@ -62,6 +70,14 @@ pub struct Difference {
     pub stream: Option<String>,
     /// Why.
     pub cause: Cause,
+    /// The smallest set of causes that explains it; none where it is unexplained.
+    pub causes: Vec<Cause>,
+    /// The events behind it, at most 100.
+    pub events: Vec<Event>,
+    /// How many they are.
+    pub event_count: u64,
+    /// Whether the cause is shown by f itself, or by what the outputs have on record, and by nothing less.
+    pub proven: bool,
 }
 
 /// What was compared, and how it came out.
@@ -79,6 +95,12 @@ pub struct Summary {
     pub rows_equal: u64,
     /// Differences by cause.
     pub differences: BTreeMap<Cause, u64>,
+    /// The same by hour, of hours that have some.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hours: BTreeMap<Hour, BTreeMap<Cause, u64>>,
+    /// Why hours could not be explained, and how many.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unproven: BTreeMap<String, u64>,
 }
 
 impl Summary {
@@ -96,7 +118,7 @@ impl Summary {
 mod tests {
     use super::*;
 
-    const ALL: [Cause; 9] = [
+    const ALL: [Cause; 11] = [
         Cause::Late,
         Cause::Duplicate,
         Cause::Pending,
@@ -104,7 +126,9 @@ mod tests {
         Cause::Rejected,
         Cause::Config,
         Cause::SideInput,
+        Cause::Input,
         Cause::Tolerance,
+        Cause::Several,
         Cause::Unexplained,
     ];
 
@@ -122,7 +146,7 @@ mod tests {
             Summary { differences, ..Summary::default() }.exit_code()
         };
         assert_eq!(code(&[]), 0);
-        assert_eq!(code(&ALL[..8]), 1);
+        assert_eq!(code(&ALL[..10]), 1);
         assert_eq!(code(&[Cause::Pending, Cause::Unexplained]), 3);
         let none = BTreeMap::from([(Cause::Unexplained, 0), (Cause::Late, 0)]);
         assert_eq!(Summary { differences: none, ..Summary::default() }.exit_code(), 0);

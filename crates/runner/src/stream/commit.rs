@@ -137,6 +137,7 @@ impl Draft<'_> {
             self.epoch.remove.extend(open.iter().map(|file| file.path.clone()));
             let chosen = self.chosen.clone();
             let (root, command, output) = (self.job.out.clone(), self.job.command.clone(), output.clone());
+            let spec = self.epoch.job.clone();
             let staged = format!("{}/{}-{}.parquet", self.stage, self.name, path.replace(['/', '='], "-"));
             let ledger = serde_json::to_value(&self.epoch.ledger)?;
             let (made, syncs) = (self.job.made(&output), self.syncs.clone());
@@ -151,6 +152,7 @@ impl Draft<'_> {
                 let sealing = Sealing {
                     root: &root,
                     command: &command,
+                    spec,
                     output: &output,
                     made,
                     partition: path,

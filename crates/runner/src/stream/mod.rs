@@ -328,6 +328,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
 
     async fn commit(&mut self) -> Result<()> {
         Owner::new(self.job, Runner::Stream).claim(&self.job.out)?;
+        self.job.spec.keep(&self.job.out)?;
         let number = self.journal.next_number();
         let token = token();
         let name = format!("{number:010}-{token}");
@@ -349,6 +350,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
             number,
             token,
             config: self.job.config.clone(),
+            job: self.job.spec.checksum()?,
             sides: self.intake.side_facts(),
             watermark,
             kept: kept.map(|live| live.unwrap_or(i64::MIN)),

@@ -13,7 +13,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use connector::{Chunk, Offset, Poll, Source, TIME, position_fields};
-use runner::{AsideLimits, Cut, Feed, Idle, Job, Most, TimePolicy, stream};
+use runner::{AsideLimits, Cut, Feed, Idle, Job, JobSpec, Most, TimePolicy, stream};
 use scan::{Binding, Limits, Scan, Script};
 
 const MINUTE: i64 = 60_000_000;
@@ -87,6 +87,7 @@ async fn state_does_not_grow_with_the_days() {
         command: "join".to_owned(),
         scan: Scan::new(&script, &binding).await.unwrap(),
         out: dir.path().to_owned(),
+        spec: JobSpec::default(),
         config: BTreeMap::new(),
         time: TimePolicy { watermark_delay: 30 * MINUTE, allowed_lateness: 0, max_future: 0 },
         limits: Limits { threads: 1, memory: None },

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use connector::{Chunk, Offset, Poll, Source, TIME, position_fields};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use runner::{AsideLimits, Feed, Idle, Job, Most, TimePolicy};
+use runner::{AsideLimits, Feed, Idle, Job, JobSpec, Most, TimePolicy};
 use scan::{Binding, Limits, Literal, Scan, Script};
 use testkit::events::one_of_few;
 
@@ -152,6 +152,7 @@ pub async fn job_over(
         command: command.to_owned(),
         scan: Scan::new(&Script::parse(command, sql).unwrap(), &binding).await.unwrap(),
         out: out.to_owned(),
+        spec: JobSpec::default(),
         config: BTreeMap::new(),
         // A partition that waits for a moment is not idle: that would depend on the clock.
         time: TimePolicy { watermark_delay: DELAY, allowed_lateness: LATENESS, max_future: 0 },
