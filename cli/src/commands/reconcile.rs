@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::ops::Bound;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use connector::Hour;
-use runner::{Cause, Difference, ReconcileOptions, Summary, reconcile};
+use connector::{Hour, Location};
+use runner::{Cause, Difference, ReconcileOptions, Served, Summary, reconcile, serve};
 
 use crate::culprit::{self, Read};
 use crate::exit::Usage;
 use crate::print::{in_line, plain};
 use crate::settings::S3Flags;
 use crate::show::table::Table;
-use crate::words::{columns, location, pair};
+use crate::words::{absolute, columns, directory, location, pair};
 
 /// So many differences are shown, and `--all` shows the others.
 const SHOWN: u64 = 20;
@@ -36,6 +37,7 @@ Exit codes: 0 equal, 1 every difference is explained and proven, 3 some are not.
 Examples:
   rescan reconcile --batch joined --stream joined-stream
   rescan reconcile --batch joined --stream joined-stream --in plays=moved/plays --all
+  rescan reconcile --batch joined --stream joined-stream --merge served
   rescan reconcile --batch a --stream b --key event_id --tolerance score=1e-9 --json"
 )]
 pub struct Reconcile {
@@ -60,6 +62,9 @@ pub struct Reconcile {
     /// The hour after the last
     #[arg(long, value_name = "HOUR")]
     to: Option<Hour>,
+    /// Bring a serving view up to date: hours that the batch has sealed, then the stream's
+    #[arg(long, value_name = "DIR", value_parser = directory)]
+    merge: Option<PathBuf>,
     /// Show all differences, not the first 20
     #[arg(long)]
     all: bool,
@@ -91,7 +96,8 @@ impl Reconcile {
         if self.json {
             let mut out = BufWriter::new(std::io::stdout().lock());
             let tell = |difference| Ok(writeln!(out, "{}", plain(&serde_json::to_string(&difference)?))?);
-            let summary = reconcile(&batch, &stream, &options, tell).await?;
+            let mut summary = reconcile(&batch, &stream, &options, tell).await?;
+            summary.merged = self.merged(&batch, &stream, &options).await?;
             writeln!(out, "{}", plain(&serde_json::to_string(&summary)?))?;
             out.flush()?;
             return Ok(summary);
@@ -100,7 +106,7 @@ impl Reconcile {
         let what = "a file for the differences";
         let mut lines = BufWriter::new(tempfile::tempfile().context(what)?);
         let mut told = 0;
-        let summary = reconcile(&batch, &stream, &options, |difference| {
+        let mut summary = reconcile(&batch, &stream, &options, |difference| {
             told += 1;
             if self.all || told <= SHOWN {
                 shown(&difference).iter().try_for_each(|line| writeln!(lines, "{}", in_line(line)))?;
@@ -110,7 +116,22 @@ impl Reconcile {
         .await?;
         let lines = lines.into_inner().map_err(std::io::IntoInnerError::into_error).context(what)?;
         self.print(&summary, lines, told)?;
+        summary.merged = self.merged(&batch, &stream, &options).await?;
         Ok(summary)
+    }
+
+    async fn merged(&self, batch: &Location, stream: &Location, options: &ReconcileOptions) -> Result<Option<Served>> {
+        let Some(out) = &self.merge else { return Ok(None) };
+        for side in [batch, stream] {
+            let local = side.local_path();
+            let overlaps = |root: &PathBuf| absolute(out).starts_with(root) || root.starts_with(absolute(out));
+            if local.as_ref().is_some_and(overlaps) {
+                let what =
+                    format!("--merge {} and {side} overlap: give the view a directory of its own", out.display());
+                return Err(Usage(what).into());
+            }
+        }
+        serve(batch, stream, out, options).await.map(Some)
     }
 
     fn options(&self) -> Result<ReconcileOptions> {
@@ -191,6 +212,9 @@ fn verdict(summary: &Summary) {
     );
     for (cause, count) in &summary.differences {
         eprintln!("  {cause}: {count}");
+    }
+    if let Some(Served { batch, stream, up_to_date }) = summary.merged {
+        eprintln!("merged: {batch} hours of the batch, {stream} of the stream, {up_to_date} up to date");
     }
     for (why, hours) in &summary.unproven {
         let hours = if *hours == 1 { "1 hour".to_owned() } else { format!("{hours} hours") };

@@ -180,3 +180,36 @@ fn people_see_the_hours_the_first_differences_and_the_events_behind_them() {
     let all = dir.run("reconcile --batch batch --stream stream --all");
     assert!(all.out.lines().count() > lines.len() && !all.out.contains("--all"), "{}", all.out);
 }
+
+/// After each batch run the view has its hours, and the stream's for the rest; it never goes back.
+#[test]
+fn a_serving_view_goes_forward_only() {
+    let dir = made();
+    let command = "aggregate --by country --epoch 1h";
+    dir.ok(&format!("{command} {STREAM} --watermark-delay 1s --out stream"));
+    let merge = "reconcile --batch batch --stream stream --merge view";
+    let side = |hour: &str| -> String {
+        let success = dir.read(&format!("view/dt=2016-11-07/hr={hour}/_SUCCESS"));
+        serde_json::from_str::<Value>(&success).unwrap()["inputs"]["side"].as_str().unwrap().to_owned()
+    };
+    let sides = || ["00", "01", "02"].map(side);
+    for (to, said, sides_then) in [
+        ("01", "1 hours of the batch, 2 of the stream, 0 up to date", ["batch", "stream", "stream"]),
+        ("01", "0 hours of the batch, 0 of the stream, 3 up to date", ["batch", "stream", "stream"]),
+        ("03", "2 hours of the batch, 0 of the stream, 1 up to date", ["batch"; 3]),
+    ] {
+        dir.ok(&format!("{command} {BATCH} --from 2016-11-07T00 --to 2016-11-07T{to} --out batch"));
+        let ran = dir.run(merge);
+        assert!(ran.err.contains(said), "{to}: {}", ran.err);
+        assert_eq!(sides(), sides_then, "{to}");
+    }
+    assert_eq!(dir.rows("view"), dir.rows("batch"));
+    fs::remove_dir_all(dir.path("batch/dt=2016-11-07/hr=01")).unwrap();
+    let ran = dir.run(merge);
+    assert!(ran.err.contains("0 of the stream, 3 up to date"), "{}", ran.err);
+    assert_eq!(sides(), ["batch"; 3]);
+    assert_eq!(dir.run(&merge.replace("view", "batch/view")).code, Some(2));
+    assert_eq!(dir.run(&format!("{command} {BATCH} --out view")).code, Some(78));
+    dir.write("view/dt=2016-11-07/hr=00/foreign.parquet", "x");
+    assert_eq!(dir.run(merge).code, Some(65));
+}

@@ -48,7 +48,7 @@ fn no_value_acts_on_a_terminal_or_forges_a_line() {
         let ran = dir.run(&format!("reconcile --batch archive/impressions --stream fewer {json}"));
         assert_eq!(ran.code, Some(3));
         is_plain(&ran, "reconcile");
-        assert_eq!(ran.out.lines().count(), if json.is_empty() { 1 } else { 2 }, "{}", ran.out);
+        assert_eq!(ran.out.lines().count(), if json.is_empty() { 5 } else { 2 }, "{}", ran.out);
         let play = format!("9{HOSTILE}");
         let ran = run(&dir, &format!("attribute {PAIR} {json}"), &["--explain-play", &play]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);

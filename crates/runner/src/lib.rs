@@ -43,6 +43,7 @@ pub use output::made::Made;
 pub use output::sample::{Content, Manifest, content};
 pub use reconcile::events::Event;
 pub use reconcile::report::*;
+pub use reconcile::serve::{Served, serve};
 pub use reconcile::*;
 pub use report::{Depends, Progress, Reached, Report};
 pub use spec::*;

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bytes::Bytes;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::{ObjectStore, ObjectStoreExt as _, RetryConfig};
 use url::Url;
 
 use crate::archive::verified::Verified;
+use crate::failure::failed;
 use crate::fault::SourceError;
 
 /// A directory, file or prefix in a store; it need not exist.
@@ -56,6 +58,15 @@ impl Location {
     /// A path of the store as a user writes it: absolute on the local disk, with the bucket in a store.
     pub fn spelled(&self, path: &Path) -> String {
         format!("{}/{path}", if self.local_path().is_some() { "" } else { self.url.as_str().trim_end_matches('/') })
+    }
+
+    /// All bytes of a file of the store.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn bytes(&self, path: &Path) -> Result<Bytes> {
+        let read = async { self.store.get(path).await?.bytes().await };
+        read.await.map_err(|e| failed(format!("read {}", self.spelled(path)), e))
     }
 
     fn local(path: &LocalPath) -> Result<Self> {

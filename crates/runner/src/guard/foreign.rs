@@ -32,8 +32,8 @@ impl<'a> OwnFiles<'a> {
         OwnFiles { root: &job.out, places, command: (!owned).then_some(job.command.as_str()) }
     }
 
-    /// Of a place that is to hold no hours.
-    pub(crate) fn without_hours(root: &'a Path, owned: bool) -> OwnFiles<'a> {
+    /// Of an output that no f makes.
+    pub(crate) fn of_no_job(root: &'a Path, owned: bool) -> OwnFiles<'a> {
         OwnFiles { root, places: vec![String::new()], command: (!owned).then_some("") }
     }
 

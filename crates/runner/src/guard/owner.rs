@@ -69,6 +69,11 @@ impl Owner {
         Owner { command: "merge --state".to_owned(), outputs: ["state".to_owned()].into(), runner: Runner::Stream }
     }
 
+    /// Of a serving view of two outputs.
+    pub(crate) fn of_view() -> Owner {
+        Owner { command: "reconcile --merge".to_owned(), outputs: ["view".to_owned()].into(), runner: Runner::Batch }
+    }
+
     /// That the output is this owner's, or nobody's; writes nothing. Answers whether it is somebody's.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub(crate) mod matching;
 pub(crate) mod merge;
 pub(crate) mod report;
 pub(crate) mod rows;
+pub(crate) mod serve;
 pub(crate) mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};

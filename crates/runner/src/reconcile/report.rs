@@ -7,6 +7,7 @@ use connector::Hour;
 use serde::{Deserialize, Serialize};
 
 use crate::reconcile::events::Event;
+use crate::reconcile::serve::Served;
 
 /// Why a row differs. Found from evidence and never guessed: what has none is [`Cause::Unexplained`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -101,6 +102,9 @@ pub struct Summary {
     /// Why hours could not be explained, and how many.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unproven: BTreeMap<String, u64>,
+    /// What became of the serving view, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merged: Option<Served>,
 }
 
 impl Summary {

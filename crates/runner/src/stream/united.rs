@@ -49,7 +49,7 @@ pub fn unite_states(places: &[PathBuf], out: &Path) -> Result<United> {
         }
     }
     let owned = Owner::of_states().check(out)?;
-    OwnFiles::without_hours(out, owned).refuse_foreign()?;
+    OwnFiles::of_no_job(out, owned).refuse_foreign()?;
     Owner::of_states().claim(out)?;
     let mut journal = Journal::open(out, Path::new(STREAM_JOURNAL), config.clone())?;
     let named = |file: &StateFile| format!("{}/{}-{}.arrow", journal.state(), file.table, file.checksum);
