@@ -43,6 +43,14 @@ pub struct DataFile {
     pub sum: Option<Sum>,
 }
 
+impl DataFile {
+    /// A file right in a place, of which no `_SUCCESS` says anything.
+    pub fn at(root: &Location, name: &str, bytes: u64) -> DataFile {
+        let path = root.prefix.clone().join(name);
+        DataFile { path, name: name.to_owned(), bytes, version: String::new(), sum: None }
+    }
+}
+
 /// What one hour holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HourFiles {

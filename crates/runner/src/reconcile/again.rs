@@ -148,7 +148,7 @@ impl Again {
         let schema = first.schema();
         let bytes = write_parquet(&scratch.join(name), &schema, &output.key, rows, &Syncs::default())?.bytes;
         let root = Location::parse(&scratch.to_string_lossy(), &BTreeMap::new())?;
-        let file = DataFile { path: root.prefix.clone().join(name), bytes, version: String::new(), sum: None };
+        let file = DataFile::at(&root, name, bytes);
         Ok(Some(scan(&root, &[file]).await?))
     }
 

@@ -226,7 +226,7 @@ async fn aside(directory: &Path, input: &str) -> Result<Option<Arc<dyn TableProv
         let is_its = epoch.is_some_and(|epoch| epoch.len() > 10 && epoch.bytes().take(10).all(|b| b.is_ascii_digit()));
         if is_its && name.ends_with(".parquet") {
             let bytes = entry.metadata().with_context(|| format!("read {name}"))?.len();
-            files.push(DataFile { path: root.prefix.clone().join(name), bytes, version: String::new(), sum: None });
+            files.push(DataFile::at(&root, &name, bytes));
         }
     }
     if files.is_empty() {

@@ -125,7 +125,7 @@ fn there(path: &Path) -> Result<Option<Success>> {
 
 /// Copies a file, and looks whether it is the one that was sealed.
 async fn fetch(from: &From<'_>, file: &SealedFile, to: &Path, journal: &Journal) -> Result<Sum> {
-    let found = from.files.files.iter().find(|found| found.name() == file.name);
+    let found = from.files.files.iter().find(|found| found.name == file.name);
     let found = found.with_context(|| format!("{} of {} is gone", file.name, from.side.root))?;
     if let Some(root) = from.side.root.local_path() {
         let path = Path::new("/").join(found.path.as_ref());
