@@ -1,7 +1,6 @@
 //! Words of the command line to values.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -28,7 +27,7 @@ pub fn microseconds(text: &str) -> Result<i64, String> {
     i64::try_from(duration.as_micros()).map_err(|e| e.to_string())
 }
 
-/// The event time: `ts`, or `ts:s` where the numbers in it are seconds.
+/// The event time: `ts`, or `ts:s` where the numbers in it are seconds; `a:b:` is the column `a:b`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeColumn {
     pub name: String,
@@ -36,25 +35,57 @@ pub struct TimeColumn {
     pub unit: Option<Unit>,
 }
 
-impl From<&str> for TimeColumn {
-    fn from(text: &str) -> TimeColumn {
-        let unit = text.rsplit_once(':').and_then(|(name, unit)| Some((name, unit.parse().ok()?)));
-        let (name, unit) = unit.map_or((text, None), |(name, unit)| (name, Some(unit)));
-        TimeColumn { name: name.to_owned(), unit }
+impl TimeColumn {
+    /// A column of this name, of whose unit nothing is said.
+    pub fn of(name: &str) -> TimeColumn {
+        TimeColumn { name: name.to_owned(), unit: None }
     }
 }
 
 impl FromStr for TimeColumn {
-    type Err = Infallible;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<TimeColumn, Infallible> {
-        Ok(text.into())
+    fn from_str(text: &str) -> Result<TimeColumn, String> {
+        let (name, unit) = match text.rsplit_once(':') {
+            None => (text, None),
+            Some((name, "")) => (name, None),
+            Some((name, unit)) => {
+                let unit = unit.parse().map_err(|e| format!("{e}; of a column that is called {text} say {text}:"))?;
+                (name, Some(unit))
+            }
+        };
+        Ok(TimeColumn { name: name.to_owned(), unit })
     }
 }
 
+/// The zone of times that name none.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    pub zone: Tz,
+    /// As the user called it.
+    pub said: String,
+}
+
 /// `UTC`, `Europe/Berlin`, `+05:30`.
-pub fn zone(text: &str) -> Result<Tz, String> {
-    text.parse().map_err(|_| "no zone: write UTC, Europe/Berlin or +05:30".to_owned())
+pub fn zone(text: &str) -> Result<Zone, String> {
+    let zone = text.parse().map_err(|_| "no zone: write UTC, Europe/Berlin or +05:30".to_owned())?;
+    Ok(Zone { zone, said: text.to_owned() })
+}
+
+/// The columns of `--on`, by which events of two inputs meet.
+///
+/// # Errors
+/// [`Usage`]: a column that says which event it is, or when it happened.
+pub fn shared(on: &str, time: &str) -> Result<Vec<String>> {
+    let columns = columns(on)?;
+    let own = |column: &&String| ["event_id", time].contains(&column.as_str());
+    if let Some(column) = columns.iter().find(own) {
+        let what = if column == time { "when an event happened" } else { "which event a row is" };
+        let said = "and not what it shares with others: name a column that both inputs have";
+        let way = format!("or give {column} another name beside it, with ingest --select '*, {column} as shared'");
+        return Err(Usage(format!("--on {column} says {what}, {said}, {way}")).into());
+    }
+    Ok(columns)
 }
 
 /// `URI`, or `NAME=URI`: a name has no slash.
@@ -190,6 +221,26 @@ mod tests {
         assert_eq!(bytes("0"), Ok(0));
         assert!(bytes("many").is_err());
         assert!(bytes("99999999999G").is_err());
+    }
+
+    #[test]
+    fn the_event_time_has_a_unit() {
+        let column = |name: &str, unit: Option<&str>| {
+            Ok(TimeColumn { name: name.to_owned(), unit: unit.map(|unit| unit.parse().unwrap()) })
+        };
+        for (text, parsed) in [
+            ("ts", column("ts", None)),
+            ("ts:ns", column("ts", Some("ns"))),
+            ("dc:date:", column("dc:date", None)),
+            ("dc:date:us", column("dc:date", Some("us"))),
+        ] {
+            assert_eq!(text.parse(), parsed);
+        }
+        let said = "ts:xx".parse::<TimeColumn>().unwrap_err();
+        assert!(
+            said.starts_with("xx is no unit of time: s, ms, us and ns are") && said.ends_with("say ts:xx:"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod main {
     mod merge_outputs;
     mod misfiled;
     mod openbandit;
+    mod passed_over;
     mod poison;
     mod pool;
     mod raw_rows;

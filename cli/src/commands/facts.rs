@@ -7,9 +7,9 @@ use clap::Args;
 use scan::Literal;
 
 use crate::exit::Usage;
-use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
-use crate::words::{TimeColumn, columns, microseconds};
+use crate::plan::{Plan, Prefix};
+use crate::words::{TimeColumn, microseconds, shared};
 
 /// Labels with the facts as they stood: what was known of each label's subject when it came
 #[derive(Args, Debug)]
@@ -50,7 +50,7 @@ impl Facts {
         if self.strict && self.within == 0 {
             return Err(Usage("--strict leaves no fact --within 0: write --within 30d".to_owned()).into());
         }
-        let on = columns(&self.on)?;
+        let on = shared(&self.on, &self.time.name)?;
         let mut replaced =
             BTreeMap::from([("subject".to_owned(), on.clone()), ("ts".to_owned(), vec![self.time.name.clone()])]);
         match &self.by_request {
@@ -60,8 +60,10 @@ impl Facts {
                 replaced.insert("fact_by".to_owned(), Vec::new())
             }
         };
+        let by = self.by_request.is_some().then(|| "by".to_owned());
         Ok(Plan {
             columns: replaced,
+            prefix: Some(Prefix { prefix: "fact_", of: "facts", beside: "labels", more: by }),
             params: BTreeMap::from([
                 ("within".to_owned(), Literal::Interval(self.within)),
                 // Event time is in microseconds.

@@ -8,7 +8,7 @@ use scan::Literal;
 
 use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
-use crate::words::{TimeColumn, columns, microseconds};
+use crate::words::{TimeColumn, microseconds, shared};
 
 /// Plays with the impressions they came from
 #[derive(Args, Debug)]
@@ -59,7 +59,7 @@ impl Join {
     pub fn plan(self) -> Result<Plan> {
         Ok(Plan {
             columns: BTreeMap::from([
-                ("request_id".to_owned(), columns(&self.on)?),
+                ("request_id".to_owned(), shared(&self.on, &self.time.name)?),
                 ("ts".to_owned(), vec![self.time.name.clone()]),
             ]),
             params: BTreeMap::from([

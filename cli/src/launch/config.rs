@@ -25,9 +25,13 @@ pub fn config(
         ("where".to_owned(), plan.filter.clone().unwrap_or_default()),
         ("select".to_owned(), plan.select.clone().unwrap_or_default()),
         ("approximate".to_owned(), plan.approximate.to_string()),
-        ("time".to_owned(), plan.unit.map_or_else(|| plan.time.clone(), |unit| format!("{}:{unit}", plan.time))),
+        ("time".to_owned(), plan.time.clone()),
     ]);
-    config.extend(plan.flags.zone.map(|zone| ("zone".to_owned(), format!("{zone:?}"))));
+    // Hours of Parquet say themselves what their times are.
+    if matches!(opened, Opened::Stream(..)) || !sides.is_empty() {
+        config.extend(plan.unit.map(|unit| ("time".to_owned(), format!("{}:{unit}", plan.time))));
+        config.extend(flags.zone.as_ref().map(|zone| ("zone".to_owned(), zone.said.clone())));
+    }
     config.extend(plan.params.iter().map(|(name, value)| (format!("param {name}"), format!("{value:?}"))));
     config.extend(plan.columns.iter().map(|(name, columns)| (format!("column {name}"), columns.join(","))));
     config.extend(plan.expressions.iter().map(|(name, texts)| (format!("expression {name}"), texts.join("\n"))));

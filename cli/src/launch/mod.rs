@@ -52,7 +52,7 @@ async fn run(plan: Plan) -> Result<ExitCode> {
         return Err(Usage(what.to_owned()).into());
     }
     let sides = load_sides(&plan, &mut opened).await?;
-    let scan = Scan::new(&plan.script, &plan.binding(opened.schemas())).await?;
+    let scan = Scan::new(&plan.script, &plan.binding(opened.schemas())?).await?;
     let scan = if plan.merged.is_some() { scan.agreeing() } else { scan };
     if plan.sampling.is_some() && scan.outputs().iter().any(|output| output.schema.index_of("weight").is_ok()) {
         let what = "the input has a column weight, which the sample is to have: leave it out with ingest --select";

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use arrow::array::timezone::Tz;
 use clap::{Args, ValueEnum};
 use connector::{Hour, Misfiled};
 use runner::{AsideLimits, Idle, Most, TimePolicy};
@@ -14,7 +13,7 @@ use scan::Limits;
 
 use crate::exit::Usage;
 use crate::settings::{KafkaFlags, S3Flags};
-use crate::words::{bytes, directory, microseconds, named, pair, positive, zone};
+use crate::words::{Zone, bytes, directory, microseconds, named, pair, positive, zone};
 
 /// The default of `--watermark-delay`, microseconds.
 const WATERMARK_DELAY: i64 = 30 * 60 * 1_000_000;
@@ -43,7 +42,7 @@ pub struct RunFlags {
     pub day: Option<String>,
     /// The zone of times that name none: UTC, Europe/Berlin, +05:30 [default: such rows are rejected]
     #[arg(long, value_parser = zone, help_heading = "Time")]
-    pub zone: Option<Tz>,
+    pub zone: Option<Zone>,
     /// The watermark trails the newest event time of a source partition by this [default: 30m; of files that are all there
     /// no row is late, unless this or --allowed-lateness is given: then they are a stream in the order of their rows]
     #[arg(long, value_name = "TIME", value_parser = microseconds, help_heading = "Time")]

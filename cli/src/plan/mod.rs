@@ -20,12 +20,46 @@ use runner::{Asked, Merged};
 use scan::{Binding, Literal, Sampling, Script};
 
 use crate::culprit::Read;
+use crate::exit::Usage;
 use crate::plan::flags::RunFlags;
 use crate::plan::policies::Policies;
 use crate::plan::regions::Region;
 use crate::plan::report_file::ReportFile;
 use crate::scripts::script;
 use crate::words::{TimeColumn, absolute};
+
+/// What the columns of an input are called in an output, beside those of another, which keep their names.
+pub struct Prefix {
+    /// What their names begin with there.
+    pub prefix: &'static str,
+    /// The input.
+    pub of: &'static str,
+    /// The other input.
+    pub beside: &'static str,
+    /// What else begins so.
+    pub more: Option<String>,
+}
+
+impl Prefix {
+    /// That no two columns of the output have one name.
+    ///
+    /// # Errors
+    /// [`Usage`], with the name.
+    fn check(&self, schemas: &BTreeMap<String, SchemaRef>) -> Result<()> {
+        let Prefix { prefix, of, beside, more } = self;
+        let (Some(own), Some(others)) = (schemas.get(*of), schemas.get(*beside)) else { return Ok(()) };
+        let is_own = |name: &str| own.index_of(name).is_ok() || more.as_deref() == Some(name);
+        let twice = |name: &&String| name.strip_prefix(prefix).is_some_and(is_own);
+        match others.fields().iter().map(|field| field.name()).find(twice) {
+            Some(name) => Err(Usage(format!(
+                "input {beside} has a column {name}, which is what the output calls a column of {of}: give it another \
+                 name, with ingest --select '* exclude ({name}), {name} as other'"
+            ))
+            .into()),
+            None => Ok(()),
+        }
+    }
+}
 
 /// What a command line means.
 pub struct Plan {
@@ -40,6 +74,8 @@ pub struct Plan {
     pub regions: Vec<Region>,
     /// What the inputs are, where they are outputs of regions.
     pub merged: Option<Merged>,
+    /// How columns of one input are told from those of another.
+    pub prefix: Option<Prefix>,
     /// SQL for which names of the script stand.
     pub expressions: BTreeMap<String, Vec<String>>,
     /// How a sample is drawn of what f puts out.
@@ -82,6 +118,7 @@ impl Plan {
             approximate: false,
             regions: Vec::new(),
             merged: None,
+            prefix: None,
             expressions: BTreeMap::new(),
             sampling: None,
             policies: None,
@@ -116,14 +153,18 @@ impl Plan {
     }
 
     /// What its script meets, over inputs of these columns.
-    pub fn binding(&self, inputs: BTreeMap<String, SchemaRef>) -> Binding {
-        Binding {
+    ///
+    /// # Errors
+    /// [`Usage`]: columns of the output would have one name.
+    pub fn binding(&self, inputs: BTreeMap<String, SchemaRef>) -> Result<Binding> {
+        self.prefix.iter().try_for_each(|prefix| prefix.check(&inputs))?;
+        Ok(Binding {
             inputs,
             columns: self.columns.clone(),
             params: self.params.clone(),
             expressions: self.expressions.clone(),
             approximate: self.approximate,
-        }
+        })
     }
 
     /// The hours that were asked for.

@@ -174,8 +174,9 @@ fn file_options(plan: &Plan, name: &str, uri: &str) -> Result<FileOptions> {
     Ok(FileOptions { time, schema, written, format, follow: plan.flags.follow })
 }
 
-fn written(plan: &Plan) -> Written {
-    Written { unit: plan.unit, zone: plan.flags.zone }
+/// How times are written in files and messages.
+pub fn written(plan: &Plan) -> Written {
+    Written { unit: plan.unit, zone: plan.flags.zone.as_ref().map(|zone| zone.zone) }
 }
 
 /// So many columns of an inferred schema are shown, and `--explain` shows all.

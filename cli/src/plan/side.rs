@@ -11,7 +11,7 @@ use scan::{Side, VALID_FROM};
 use crate::exit::Usage;
 use crate::plan::Plan;
 use crate::plan::last_epoch::last_epoch;
-use crate::plan::open::Opened;
+use crate::plan::open::{Opened, written};
 use crate::words::{columns, location};
 
 /// Loads the side inputs of a plan, and adds their columns to those of the inputs.
@@ -32,7 +32,7 @@ pub async fn load_sides(plan: &Plan, opened: &mut Opened) -> Result<Vec<SideInpu
             return Err(Usage(format!("--side {name} is there twice")).into());
         }
         let recorded = last.as_ref().and_then(|epoch| epoch.sides.get(name));
-        let place = Whole::new(uri, &options);
+        let place = Whole::new(uri, &options).reading(written(plan));
         let loaded = load_side(name, &place, &flags.out, recorded).await?;
         let keys = keys(plan, name, &loaded.rows.schema(), &given)?;
         let side = Side::new(name, &keys, &plan.time, &loaded.rows)?;

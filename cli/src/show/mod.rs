@@ -133,6 +133,10 @@ fn ran(command: &str, out: &Path, done: &Report) {
     for (input, _) in done.ledger.iter().filter(|(_, ledger)| none(ledger)) {
         eprintln!("{command}: no row of {input} was taken: {}/{REJECTED} says why, row by row", out.display());
     }
+    for (input, files) in &done.skipped {
+        let are = if *files == 1 { "is" } else { "are" };
+        eprintln!("{command}: {} of {input} {are} hidden or bookkeeping (_…, .…, .crc) and not read", count(*files));
+    }
     done.warnings.iter().for_each(|warning| eprintln!("{command}: {warning}"));
     if let Some(sample) = &done.sample {
         eprintln!();

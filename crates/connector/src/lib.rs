@@ -12,7 +12,7 @@ mod schema;
 mod source;
 
 pub use archive::filed::{Misfiled, Refiled, Times, by_event_time, refuse_misfiled, times};
-pub use archive::layout::SUCCESS;
+pub use archive::layout::{OWN, SUCCESS};
 pub use archive::location::Location;
 pub use archive::partitions::{
     DataFile, HourFiles, Listed, SealedFile, Success, hours_there, is_partitioned, list, listed,

@@ -40,6 +40,8 @@ pub struct ReplaySource {
     share: usize,
     partitions: Vec<String>,
     lanes: Vec<Lane>,
+    /// How many files were passed over.
+    skipped: u64,
 }
 
 /// The rows of a table that happened in a range of hours.
@@ -82,14 +84,19 @@ impl ReplaySource {
     ) -> Result<Self> {
         let all = range.start_bound() == Bound::Unbounded && range.end_bound() == Bound::Unbounded;
         let refiled = misfiled == Misfiled::Read && !all;
+        let skipped;
         let hours = if refiled {
-            let hours = listed(root, ..).await?.whole(root, &..)?;
+            let found = listed(root, ..).await?;
+            skipped = found.skipped;
+            let hours = found.whole(root, &..)?;
             hours.values().try_for_each(|hour| hour.data(root).map(|_| ()))?;
             let refiled = by_event_time(root, hours, time).await?.hours;
             refiled.into_iter().filter(|(hour, _)| range.contains(hour)).collect()
         } else {
             let range = (range.start_bound().cloned(), range.end_bound().cloned());
-            listed(root, range).await?.whole(root, &range)?
+            let found = listed(root, range).await?;
+            skipped = found.skipped;
+            found.whole(root, &range)?
         };
         if let Some((hour, _)) = hours.iter().find(|(_, files)| !files.sealed) {
             bail!(SourceError::Missing(format!("{root}: hour {hour} is not sealed yet: replay with --to {hour}")));
@@ -110,12 +117,16 @@ impl ReplaySource {
         let lanes = lanes(&archive, memory_limit).await.with_context(|| format!("read {root}"))?;
         let partitions = lanes.iter().map(|lane| format!("{}-{}", lane.topic, lane.partition)).collect();
         let share = (memory_limit / lanes.len().max(1)).max(SHARE_MIN);
-        Ok(Self { root: root.to_string(), archive, schema, share, partitions, lanes })
+        Ok(Self { root: root.to_string(), archive, schema, share, partitions, lanes, skipped })
     }
 }
 
 #[async_trait]
 impl Source for ReplaySource {
+    fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }

@@ -135,6 +135,11 @@ pub trait Source: Send {
     /// Before the first read.
     fn keep_to(&mut self, _offsets: &BTreeMap<String, Offset>) {}
 
+    /// How many files were passed over, for their names are those of bookkeeping; a directory is one.
+    fn skipped(&self) -> u64 {
+        0
+    }
+
     /// What the user should know and has not been told yet.
     fn warnings(&mut self) -> Vec<String> {
         Vec::new()

@@ -34,6 +34,9 @@ pub struct Progress {
 pub struct Report {
     /// The inputs' rows by their fate.
     pub ledger: BTreeMap<String, Ledger>,
+    /// How many files of the inputs were passed over, for their names are those of bookkeeping; a directory is one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, u64>,
     /// Sealed output partitions that were written.
     pub sealed: Vec<String>,
     /// Rows in them.
@@ -68,9 +71,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// Counts files of an input that were passed over.
+    pub(crate) fn skip(&mut self, input: &str, files: u64) {
+        if files > 0 {
+            *self.skipped.entry(input.to_owned()).or_default() += files;
+        }
+    }
+
     /// Adds what a part of the run did.
     pub(crate) fn add(&mut self, part: Report) {
         add(&mut self.ledger, &part.ledger);
+        part.skipped.into_iter().for_each(|(input, files)| self.skip(&input, files));
         self.sealed.extend(part.sealed);
         self.rows += part.rows;
         self.damaged.extend(part.damaged);

@@ -32,7 +32,7 @@ pub async fn explain_play(mut plan: Plan, models: &[Model], id: &str) -> Result<
     let all: BTreeSet<String> = models.iter().chain([&Model::Linear]).map(Model::to_string).collect();
     plan.params.insert("model".to_owned(), Literal::Text(all.into_iter().collect::<Vec<_>>().join(",")));
     let opened = open(&plan).await?;
-    let scan = Scan::new(&plan.script, &plan.binding(opened.schemas())).await?;
+    let scan = Scan::new(&plan.script, &plan.binding(opened.schemas())?).await?;
     let Opened::Stream(mut feeds, _) = opened else { anyhow::bail!("a play is explained from rows as they came") };
     let play = find(&mut feeds, "plays", |rows| text_is(rows, "event_id", id)).await?;
     let Some(play) = play else {
@@ -51,7 +51,7 @@ pub async fn explain_play(mut plan: Plan, models: &[Model], id: &str) -> Result<
 /// Candidates of the first plays of a range are in the hours before it.
 fn reach_back(plan: &mut Plan) -> Result<()> {
     let (from, to) = plan.flags.range()?;
-    let before = plan.script.before("impressions", &plan.binding(BTreeMap::new()))?;
+    let before = plan.script.before("impressions", &plan.binding(BTreeMap::new())?)?;
     let from = from.map(|from| Hour::of(from.start_us().saturating_sub(before)));
     (plan.flags.from, plan.flags.to, plan.flags.hour, plan.flags.day) = (from, to, None, None);
     Ok(())

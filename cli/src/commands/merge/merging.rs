@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::plan::flags::RunFlags;
 use crate::plan::regions::{Bounds, Region};
 use crate::scripts::script;
+use crate::words::TimeColumn;
 
 /// The parameter of `--type`.
 const TYPE: &str = "type";
@@ -88,7 +89,7 @@ pub fn plan(merged: Merged, kind: Option<String>, flags: RunFlags) -> Result<Pla
             made.script,
             if made.binding.params.contains_key(TYPE) { ", or merge joins of --type full" } else { "" }
         );
-        let bare = Plan::bare(script("merge")?, "_merged_hour".into(), flags);
+        let bare = Plan::bare(script("merge")?, TimeColumn::of("_merged_hour"), flags);
         return Ok(Plan {
             columns: united(&made, &merged.schema),
             expressions: standing(&made)?,
@@ -99,7 +100,7 @@ pub fn plan(merged: Merged, kind: Option<String>, flags: RunFlags) -> Result<Pla
     let mut binding = made.binding;
     binding.params.extend(kind.map(|kind| (TYPE.to_owned(), Literal::Text(kind))));
     let time = binding.columns.get("ts").map_or_else(|| "ts".to_owned(), |ts| ts.concat());
-    let bare = Plan::bare(script(&made.script)?, time.as_str().into(), flags);
+    let bare = Plan::bare(script(&made.script)?, TimeColumn::of(&time), flags);
     Ok(Plan { columns: binding.columns, params: binding.params, merged: Some(merged), ..bare })
 }
 

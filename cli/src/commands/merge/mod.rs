@@ -133,7 +133,7 @@ impl Merge {
             columns: BTreeMap::from([("event_id".to_owned(), vec![id]), ("ts".to_owned(), vec![time.clone()])]),
             params: BTreeMap::from([("dedup".to_owned(), Literal::Interval(dedup))]),
             // The union of regions is what one region would have read: f is that of ingest.
-            ..Plan::bare(script("ingest")?, TimeColumn { name: time, unit: None }, self.run)
+            ..Plan::bare(script("ingest")?, TimeColumn::of(&time), self.run)
         })
     }
 }

@@ -52,6 +52,9 @@ fn hour(day: &[&str; 3], hour: &str) -> Option<Hour> {
         .then(|| format!("{year:0>4}-{month:0>2}-{day:0>2}T{hour:0>2}").parse().ok())?
 }
 
+/// Where rescan keeps what belongs to an output, beside its hours.
+pub const OWN: &str = "_rescan";
+
 /// What a file is, by where it lies.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Place {
@@ -65,6 +68,8 @@ pub(crate) enum Place {
     Other,
     /// The bookkeeping of some engine.
     Hidden,
+    /// Nothing: an object that stands for a directory.
+    Directory,
 }
 
 impl Place {
@@ -72,7 +77,7 @@ impl Place {
         let parts = parts(root, &object.location);
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         if object.size == 0 && is_directory(&parts) {
-            return Place::Hidden;
+            return Place::Directory;
         }
         let Some((hour, levels)) = hour_of(&parts) else {
             let hidden = parts.iter().any(|part| is_hidden(part));
@@ -136,13 +141,13 @@ mod tests {
         let root = Location::parse("/events", &std::collections::BTreeMap::new()).unwrap();
         let hour: Hour = "2026-11-20T05".parse().unwrap();
         for (path, size, place) in [
-            ("", 0, Place::Hidden),
-            ("dt=2026-11-20", 0, Place::Hidden),
-            ("dt=2026-11-20/hr=05", 0, Place::Hidden),
-            ("dt=2026-11-20/hr=05/country=US", 0, Place::Hidden),
-            ("dt=2026-11-20_$folder$", 0, Place::Hidden),
-            ("dt=2026-11-20/hr=05_$folder$", 0, Place::Hidden),
-            ("year=2026/month=11", 0, Place::Hidden),
+            ("", 0, Place::Directory),
+            ("dt=2026-11-20", 0, Place::Directory),
+            ("dt=2026-11-20/hr=05", 0, Place::Directory),
+            ("dt=2026-11-20/hr=05/country=US", 0, Place::Directory),
+            ("dt=2026-11-20_$folder$", 0, Place::Directory),
+            ("dt=2026-11-20/hr=05_$folder$", 0, Place::Directory),
+            ("year=2026/month=11", 0, Place::Directory),
             ("dt=2026-11-20", 1, Place::Other),
             ("dt=2026-11-20/hr=05", 1, Place::Unread(hour)),
             ("dt=2026-11-20/hr=05/x.json", 0, Place::Unread(hour)),

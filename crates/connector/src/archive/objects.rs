@@ -12,7 +12,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use tokio::task::spawn_blocking;
 
-use crate::archive::layout::{SUCCESS, is_hidden};
+use crate::archive::layout::{OWN, SUCCESS, is_hidden};
 use crate::archive::location::Location;
 use crate::failure::failed;
 use crate::files::tree::{level, tree};
@@ -22,6 +22,16 @@ use crate::files::tree::{level, tree};
 pub(crate) struct Level {
     pub directories: Vec<Path>,
     pub objects: Vec<ObjectMeta>,
+    /// How many names were passed over, for they are hidden.
+    pub hidden: u64,
+}
+
+/// What lies below a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Below {
+    pub objects: Vec<ObjectMeta>,
+    /// As of [`Level`]; a store lists what is hidden, too.
+    pub hidden: u64,
 }
 
 /// What lies right in a directory and is not hidden; a directory that is not there holds nothing.
@@ -33,19 +43,23 @@ pub(crate) async fn right_in(root: &Location, directory: &Path) -> Result<Level>
         let listed = root.store.list_with_delimiter(Some(directory)).await;
         let listed = listed.map_err(|e| failed(format!("list {root}"), e))?;
         let shown = |path: &Path| !path.filename().is_none_or(is_hidden);
+        let others = |path: &Path| !shown(path) && path.filename() != Some(OWN);
+        let all = listed.common_prefixes.iter().chain(listed.objects.iter().map(|object| &object.location));
+        let hidden = all.filter(|path| others(path)).count() as u64;
         let directories = listed.common_prefixes.into_iter().filter(shown).collect();
         let objects = listed.objects.into_iter().filter(|object| shown(&object.location)).collect();
-        return Ok(Level { directories, objects });
+        return Ok(Level { directories, objects, hidden });
     }
     let directory = LocalPath::new("/").join(directory.as_ref());
     spawn_blocking(move || {
         if !directory.is_dir() {
             return Ok(Level::default());
         }
-        let (directories, files) = level(&directory, &is_bookkeeping)?;
+        let (directories, files, mut hidden) = level(&directory, &is_bookkeeping)?;
+        hidden -= u64::from(directory.join(OWN).exists());
         let directories = directories.iter().map(|path| Ok(Path::from_absolute_path(path)?)).collect::<Result<_>>()?;
         let objects = files.iter().filter_map(|path| object(path).transpose()).collect::<Result<_>>()?;
-        Ok(Level { directories, objects })
+        Ok(Level { directories, objects, hidden })
     })
     .await?
 }
@@ -55,18 +69,19 @@ pub(crate) async fn right_in(root: &Location, directory: &Path) -> Result<Level>
 /// # Errors
 /// As of [`right_in`]; [`SourceError::BadData`](crate::SourceError::BadData) for a directory that is there twice, by a
 /// link.
-pub(crate) async fn below(root: &Location, directory: &Path) -> Result<Vec<ObjectMeta>> {
+pub(crate) async fn below(root: &Location, directory: &Path) -> Result<Below> {
     if root.local_path().is_none() {
-        let listed = root.store.list(Some(directory)).try_collect().await;
-        return listed.map_err(|e| failed(format!("list {root}"), e));
+        let objects = root.store.list(Some(directory)).try_collect().await;
+        return Ok(Below { objects: objects.map_err(|e| failed(format!("list {root}"), e))?, hidden: 0 });
     }
     let directory = LocalPath::new("/").join(directory.as_ref());
     spawn_blocking(move || {
         if !directory.is_dir() {
-            return Ok(Vec::new());
+            return Ok(Below::default());
         }
         let tree = tree(&directory, &is_bookkeeping, &|_| true)?;
-        tree.files.iter().filter_map(|path| object(&directory.join(path)).transpose()).collect()
+        let objects = tree.files.iter().filter_map(|path| object(&directory.join(path)).transpose());
+        Ok(Below { objects: objects.collect::<Result<_>>()?, hidden: tree.hidden })
     })
     .await?
 }
@@ -105,7 +120,7 @@ mod tests {
         fs::create_dir(directory.path().join("a =é%20")).unwrap();
         fs::write(directory.path().join("a =é%20/x#1 b.parquet"), "abc").unwrap();
         fs::write(directory.path().join("y.parquet"), "").unwrap();
-        let mut own = below(&root, &root.prefix).await.unwrap();
+        let mut own = below(&root, &root.prefix).await.unwrap().objects;
         let mut stores: Vec<ObjectMeta> = root.store.list(Some(&root.prefix)).try_collect().await.unwrap();
         own.sort_by(|a, b| a.location.cmp(&b.location));
         stores.sort_by(|a, b| a.location.cmp(&b.location));

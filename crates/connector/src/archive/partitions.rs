@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::archive::layout::{Place, SUCCESS, directory_of, hour_of, hours_of_day, parts};
 use crate::archive::location::Location;
-use crate::archive::objects::{below, right_in};
+use crate::archive::objects::{Below, below, right_in};
 use crate::failure::failed;
 use crate::fault::SourceError;
 use event_time::Hour;
@@ -183,6 +183,9 @@ pub struct Listed {
     /// The paths of what is in one of them and is no data, with the hour, and of what is in no hour; not what is hidden: names
     /// that begin with `_` or `.`, or end in `.crc`.
     pub unread: Vec<(Option<Hour>, Path)>,
+    /// How many names were passed over, for they are hidden; a directory on the local disk is one, and what rescan keeps
+    /// beside the hours is none.
+    pub skipped: u64,
 }
 
 impl Listed {
@@ -194,15 +197,29 @@ impl Listed {
         found
     }
 
-    /// The hours, where nothing is beside the data of those that a run is about, and nothing outside of hours.
+    /// The hours, where nothing is beside the data of those that a run is about, and nothing outside of hours. A run about
+    /// all hours is about those that are sealed, where some are.
     ///
     /// # Errors
     /// [`SourceError::BadData`] names the first of what is there besides; `root` is the place.
-    pub fn whole(mut self, root: &Location, about: &impl RangeBounds<Hour>) -> Result<BTreeMap<Hour, HourFiles>> {
-        self.unread.retain(|(hour, _)| hour.is_none_or(|hour| about.contains(&hour)));
-        let Some((_, first)) = self.unread.first() else { return Ok(self.hours) };
+    pub fn whole(self, root: &Location, about: &impl RangeBounds<Hour>) -> Result<BTreeMap<Hour, HourFiles>> {
+        let all = matches!((about.start_bound(), about.end_bound()), (Bound::Unbounded, Bound::Unbounded));
+        let open = !all || !self.hours.values().any(|hour| hour.sealed);
+        let is_sealed = |hour: &Hour| self.hours.get(hour).is_some_and(|files| files.sealed);
+        self.refuse_unread(root, |hour| about.contains(&hour) && (open || is_sealed(&hour)))?;
+        Ok(self.hours)
+    }
+
+    /// That nothing is beside the data of the hours that are read, and nothing outside of hours.
+    ///
+    /// # Errors
+    /// As of [`Listed::whole`].
+    pub fn refuse_unread(&self, root: &Location, is_read: impl Fn(Hour) -> bool) -> Result<()> {
+        let unread = self.unread.iter().filter(|(hour, _)| hour.is_none_or(&is_read));
+        let unread: Vec<&Path> = unread.map(|(_, path)| path).collect();
+        let Some(first) = unread.first() else { return Ok(()) };
         let first = root.spelled(first);
-        let more = match self.unread.len() - 1 {
+        let more = match unread.len() - 1 {
             0 => String::new(),
             more => format!(" (and {more} more there)"),
         };
@@ -219,12 +236,14 @@ impl Listed {
 /// As [`list`].
 pub async fn listed(root: &Location, hours: impl RangeBounds<Hour>) -> Result<Listed> {
     let (mut found, mut seals) = (Listed::default(), Vec::new());
-    let days = days(root, &hours, &mut found.unread).await?;
+    let days = days(root, &hours, &mut found).await?;
     let mut days = in_days(root, days);
-    while let Some(objects) = days.try_next().await? {
-        for object in objects {
+    while let Some(below) = days.try_next().await? {
+        found.skipped += below.hidden;
+        for object in below.objects {
             match Place::of(root, &object) {
-                Place::Hidden => {}
+                Place::Directory => {}
+                Place::Hidden => found.skipped += 1,
                 Place::Other => found.unread.push((None, object.location)),
                 Place::Seal(hour) if hours.contains(&hour) => {
                     found.hour(root, hour, &object.location).sealed = true;
@@ -258,10 +277,10 @@ pub async fn listed(root: &Location, hours: impl RangeBounds<Hour>) -> Result<Li
 /// As [`list`].
 pub async fn hours_there(root: &Location) -> Result<BTreeMap<Hour, bool>> {
     let mut found = BTreeMap::new();
-    let days = days(root, &.., &mut Vec::new()).await?;
+    let days = days(root, &.., &mut Listed::default()).await?;
     let mut days = in_days(root, days);
-    while let Some(objects) = days.try_next().await? {
-        for object in objects {
+    while let Some(below) = days.try_next().await? {
+        for object in below.objects {
             match Place::of(root, &object) {
                 Place::Seal(hour) => found.insert(hour, true).map_or((), drop),
                 Place::Data(hour, _) => _ = found.entry(hour).or_default(),
@@ -279,12 +298,12 @@ pub async fn hours_there(root: &Location) -> Result<BTreeMap<Hour, bool>> {
 /// As [`list`].
 pub async fn is_partitioned(root: &Location) -> Result<bool> {
     let (mut empty, mut others) = (false, false);
-    for under in days(root, &.., &mut Vec::new()).await? {
-        for object in below(root, &under).await? {
+    for under in days(root, &.., &mut Listed::default()).await? {
+        for object in below(root, &under).await?.objects {
             match Place::of(root, &object) {
                 Place::Seal(_) | Place::Data(..) => return Ok(true),
                 Place::Unread(_) | Place::Other => others = true,
-                Place::Hidden => {}
+                Place::Hidden | Place::Directory => {}
             }
         }
         empty = empty || has_hours(root, &under).await?;
@@ -311,15 +330,12 @@ async fn has_hours(root: &Location, under: &Path) -> Result<bool> {
 }
 
 /// The directories right in the place that may hold some of the hours; what lies beside them and is hidden by nothing
-/// is added to `unread`.
-async fn days(
-    root: &Location,
-    hours: &impl RangeBounds<Hour>,
-    unread: &mut Vec<(Option<Hour>, Path)>,
-) -> Result<Vec<Path>> {
+/// is added to what was found unread.
+async fn days(root: &Location, hours: &impl RangeBounds<Hour>, found: &mut Listed) -> Result<Vec<Path>> {
     let listed = right_in(root, &root.prefix).await?;
-    let beside = listed.objects.into_iter().filter(|object| Place::of(root, object) != Place::Hidden);
-    unread.extend(beside.map(|object| (None, object.location)).filter(|(_, path)| *path != root.prefix));
+    found.skipped += listed.hidden;
+    let beside = listed.objects.into_iter().filter(|object| Place::of(root, object) == Place::Other);
+    found.unread.extend(beside.map(|object| (None, object.location)).filter(|(_, path)| *path != root.prefix));
     let in_range = |path: &Path| match path.filename().and_then(hours_of_day) {
         Some((first, end)) => overlap(hours, first, end),
         None => true,
@@ -328,7 +344,7 @@ async fn days(
 }
 
 /// What lies below directories, one after another.
-fn in_days<'a>(root: &'a Location, days: Vec<Path>) -> impl Stream<Item = Result<Vec<ObjectMeta>>> + Unpin + 'a {
+fn in_days<'a>(root: &'a Location, days: Vec<Path>) -> impl Stream<Item = Result<Below>> + Unpin + 'a {
     let one = move |day| Box::pin(async move { below(root, &day).await });
     stream::iter(days).map(one).buffered(LISTINGS)
 }

@@ -24,12 +24,19 @@ use crate::source::{Poll, Source};
 pub struct Whole {
     uri: String,
     options: BTreeMap<String, String>,
+    written: Written,
 }
 
 impl Whole {
     /// Of a path or URL, with the options of its store, as in [`Location::parse`].
     pub fn new(uri: &str, options: &BTreeMap<String, String>) -> Whole {
-        Whole { uri: uri.to_owned(), options: options.clone() }
+        Whole { uri: uri.to_owned(), options: options.clone(), written: Written::default() }
+    }
+
+    /// Reads times as they are written: text of all columns, and numbers of the one that is read as a time.
+    #[must_use]
+    pub fn reading(self, written: Written) -> Whole {
+        Whole { written, ..self }
     }
 
     /// All rows, in the columns of `schema` or in those that they have there. Rows need no event time; a column `time` of
@@ -45,7 +52,7 @@ impl Whole {
         let read = if !on_disk.as_ref().is_some_and(|path| path.is_file()) && is_partitioned(&place).await? {
             read_hours(&place, schema).await?
         } else if let Some(path) = on_disk {
-            read_files(&path.to_string_lossy(), schema, time).await?
+            read_files(&path.to_string_lossy(), schema, time, self.written).await?
         } else {
             bail!(SourceError::Missing(format!(
                 "{place} has no hours dt=YYYY-MM-DD/hr=HH, which alone are read from S3"
@@ -77,18 +84,15 @@ async fn read_hours(root: &Location, schema: Option<SchemaRef>) -> Result<Record
     Ok(concat_batches(&schema, &rows)?)
 }
 
-async fn read_files(input: &str, schema: Option<SchemaRef>, time: &str) -> Result<RecordBatch> {
+async fn read_files(input: &str, schema: Option<SchemaRef>, time: &str, written: Written) -> Result<RecordBatch> {
     let schema = match schema {
         Some(schema) => schema.as_ref().clone(),
         None => suggested(input, time)?,
     };
-    let options = FileOptions {
-        schema: schema.clone(),
-        time: String::new(),
-        format: None,
-        written: Written::default(),
-        follow: false,
-    };
+    // Rows need no time, and only an event time may be in another unit than milliseconds.
+    let timed = written.unit.is_some() && schema.field_with_name(time).is_ok();
+    let time = if timed { time.to_owned() } else { String::new() };
+    let options = FileOptions { schema: schema.clone(), time, format: None, written, follow: false };
     let mut source = FileSource::open(input, options)?;
     let mut rows = Vec::new();
     loop {

@@ -315,7 +315,8 @@ fn moment(name: &str, value: &str, is_event_time: bool, written: Written) -> Res
     let number = value.parse::<f64>().ok();
     let micros = match value.parse::<i64>() {
         Ok(count) if unit.is_none() && is_event_time && SECONDS.contains(&count) => {
-            return Err(wrong_unit(name, value, count as f64, "is in January 1970, as milliseconds"));
+            let likely = wrong_unit(name, value, count as f64, "is in January 1970, as milliseconds");
+            return Err(Fault { text: format!("{}, or of such a time --time {name}:ms", likely.text), ..likely });
         }
         Ok(count) => unit.unwrap_or(Unit::Millis).micros(count),
         Err(_) => match (time::parse(value, written.zone), number, unit) {

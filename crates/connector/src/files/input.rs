@@ -63,6 +63,14 @@ pub(crate) struct InputFile {
     pub stat: Stat,
 }
 
+/// The files of an input.
+#[derive(Debug, Default)]
+pub(crate) struct InputFiles {
+    pub files: Vec<InputFile>,
+    /// How many names were passed over, for they are hidden; a directory is one.
+    pub skipped: u64,
+}
+
 /// What tells without reading whether a file has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -120,10 +128,10 @@ impl Input {
     /// The files that are there now, in reading order. Files that are renamed meanwhile may be missing, or there twice:
     /// [`Listing`](crate::files::listing::Listing) sees to that. Names of bookkeeping are no data, and what is below a
     /// directory of such a name is none.
-    pub(crate) fn files(&self, format: Option<FileFormat>) -> Result<Vec<InputFile>> {
-        let mut files = match self {
-            Self::Pipe => return Ok(vec![]),
-            Self::File(path) => file_and_rotated(path, format)?,
+    pub(crate) fn files(&self, format: Option<FileFormat>) -> Result<InputFiles> {
+        let mut found = match self {
+            Self::Pipe => return Ok(InputFiles::default()),
+            Self::File(path) => InputFiles { files: file_and_rotated(path, format)?, skipped: 0 },
             Self::Directory(path) => below(path, format, |_| true, |_| true)?,
             Self::Matching(path, pattern) => {
                 let parts = components(pattern);
@@ -131,8 +139,8 @@ impl Input {
                 below(path, format, |path| may_match(&parts, path), |path| path.ancestors().any(is_match))?
             }
         };
-        files.sort_by(|a, b| names::compare(&a.name, &b.name));
-        Ok(files)
+        found.files.sort_by(|a, b| names::compare(&a.name, &b.name));
+        Ok(found)
     }
 }
 
@@ -190,7 +198,7 @@ fn below(
     format: Option<FileFormat>,
     may_hold: impl Fn(&Path) -> bool,
     wanted: impl Fn(&Path) -> bool,
-) -> Result<Vec<InputFile>> {
+) -> Result<InputFiles> {
     let tree = tree(root, &is_hidden, &may_hold)?;
     let mut files = Vec::new();
     let (mut inodes, mut linked) = (HashMap::new(), Vec::new());
@@ -212,7 +220,7 @@ fn below(
             bail!(twice(root, first, path));
         }
     }
-    Ok(files)
+    Ok(InputFiles { files, skipped: tree.hidden })
 }
 
 /// The file, and beside it those that rotation has given another name. In the midst of a rotation it is not there itself.

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::fault::SourceError;
-use crate::files::input::{FileFormat, Input, InputFile, Stat};
+use crate::files::input::{FileFormat, Input, InputFile, InputFiles, Stat};
 use crate::files::names;
 
 /// How often files are listed until two listings agree.
@@ -21,7 +21,7 @@ const LISTED_AGAIN: usize = 20;
 pub(crate) struct Listing {
     input: Input,
     format: Option<FileFormat>,
-    files: Vec<InputFile>,
+    found: InputFiles,
     /// How often it was listed.
     #[cfg(test)]
     pub(crate) times: usize,
@@ -33,8 +33,8 @@ impl Listing {
     /// # Errors
     /// What cannot be listed; a file whose format is not known.
     pub(crate) fn new(input: Input, format: Option<FileFormat>) -> Result<Self> {
-        let files = input.files(format)?;
-        let mut listing = Self { files, ..Self::nothing(input, format) };
+        let found = input.files(format)?;
+        let mut listing = Self { found, ..Self::nothing(input, format) };
         listing.again()?;
         Ok(listing)
     }
@@ -48,7 +48,7 @@ impl Listing {
         Self {
             input,
             format,
-            files: Vec::new(),
+            found: InputFiles::default(),
             #[cfg(test)]
             times: 0,
         }
@@ -60,7 +60,12 @@ impl Listing {
 
     /// The files when they were listed last, in reading order.
     pub(crate) fn files(&self) -> &[InputFile] {
-        &self.files
+        &self.found.files
+    }
+
+    /// How many files were passed over then.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.found.skipped
     }
 
     /// Lists anew.
@@ -72,8 +77,8 @@ impl Listing {
             #[cfg(test)]
             (self.times += 1);
             let now = self.input.files(self.format)?;
-            let before = std::mem::replace(&mut self.files, now);
-            if agree(&before, &self.files) {
+            let before = std::mem::replace(&mut self.found, now);
+            if agree(&before.files, &self.found.files) {
                 return Ok(());
             }
         }
@@ -84,12 +89,12 @@ impl Listing {
     /// Whether a name is still that of the file that was listed under it, or of none that was listed under another;
     /// `path` is where it is.
     pub(crate) fn is_true_of(&self, name: &str, path: &Path) -> bool {
-        let at = self.files.binary_search_by(|file| names::compare(&file.name, name));
-        let listed = at.ok().map(|at| self.files[at].stat);
+        let at = self.files().binary_search_by(|file| names::compare(&file.name, name));
+        let listed = at.ok().map(|at| self.files()[at].stat);
         let now = std::fs::metadata(path).ok().map(|metadata| Stat::of(&metadata));
         match (listed, now) {
             (Some(listed), now) => now.is_some_and(|now| listed.is_same_file(&now)),
-            (None, Some(now)) => !self.files.iter().any(|file| file.stat.is_same_file(&now)),
+            (None, Some(now)) => !self.files().iter().any(|file| file.stat.is_same_file(&now)),
             (None, None) => true,
         }
     }
@@ -123,7 +128,7 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let path = directory.path().join("a.jsonl");
         fs::write(&path, "").unwrap();
-        let file = Input::new(path.to_str().unwrap()).unwrap().files(None).unwrap().remove(0);
+        let file = Input::new(path.to_str().unwrap()).unwrap().files(None).unwrap().files.remove(0);
         let named = |(name, inode): &(&str, u64)| {
             let mut file = InputFile { name: (*name).to_owned(), ..file.clone() };
             file.stat.inode = *inode;

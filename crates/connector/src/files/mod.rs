@@ -78,6 +78,8 @@ pub struct FileSource {
     changed: BTreeSet<String>,
     /// Not yet told.
     warnings: Vec<String>,
+    /// How many files were passed over.
+    skipped: u64,
     /// What rows have besides the columns.
     unread: Unread,
     finished: bool,
@@ -113,9 +115,23 @@ impl FileSource {
         let (partitions, pipe) = ([input.to_owned()], input == "-");
         let follow = follow && !pipe;
         let (ahead, rest, warnings, finished) = (None, None, Vec::new(), false);
-        let (marks, changed, unread) = (BTreeMap::new(), BTreeSet::new(), Unread::default());
+        let (marks, changed, skipped, unread) = (BTreeMap::new(), BTreeSet::new(), 0, Unread::default());
         let walk = Some(walk);
-        Self { schema, partitions, pipe, follow, walk, ahead, rest, marks, changed, warnings, unread, finished }
+        Self {
+            schema,
+            partitions,
+            pipe,
+            follow,
+            walk,
+            ahead,
+            rest,
+            marks,
+            changed,
+            warnings,
+            skipped,
+            unread,
+            finished,
+        }
     }
 
     /// Waits for rows, and takes note of all that comes before them.
@@ -129,6 +145,7 @@ impl FileSource {
                     self.changed.extend(changes.into_iter().map(|(name, _)| name));
                 }
                 Found::Step(Step::Warning(warning)) => self.warnings.push(warning),
+                Found::Step(Step::Skipped(files)) => self.skipped = files,
                 Found::End if self.follow => return Ok(Some(Poll::Waiting)),
                 Found::End => self.finished = true,
                 Found::NotYet => return Ok(Some(Poll::Waiting)),
@@ -197,6 +214,10 @@ impl Source for FileSource {
         std::mem::take(&mut self.changed)
     }
 
+    fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
     fn warnings(&mut self) -> Vec<String> {
         let mut warnings = std::mem::take(&mut self.warnings);
         if self.follow {
@@ -217,7 +238,7 @@ pub fn inferred(input: &str, format: Option<FileFormat>, time: &str) -> Result<S
     const SAMPLE: usize = 1000;
     let once = || SourceError::Usage("standard input cannot be read twice: give its schema with --schema".to_owned());
     ensure!(input != "-", once());
-    let files = Input::new(input)?.files(format)?;
+    let files = Input::new(input)?.files(format)?.files;
     let Some(file) = files.iter().find(|file| !file.rotated) else {
         bail!(SourceError::Missing(format!("{input} holds no file to infer a schema from: give one with --schema")));
     };

@@ -70,15 +70,16 @@ pub(crate) fn tree(root: &Path, is_hidden: &dyn Fn(&str) -> bool, wanted: &dyn F
     Ok(found)
 }
 
-/// The directories and the files right in a directory, those of them that are hidden left out.
+/// The directories and the files right in a directory, and how many names are hidden.
 ///
 /// # Errors
 /// As of [`tree`], which looks deeper.
-pub(crate) fn level(directory: &Path, is_hidden: &dyn Fn(&str) -> bool) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let (mut directories, mut files) = (Vec::new(), Vec::new());
+pub(crate) fn level(directory: &Path, is_hidden: &dyn Fn(&str) -> bool) -> Result<(Vec<PathBuf>, Vec<PathBuf>, u64)> {
+    let (mut directories, mut files, mut hidden) = (Vec::new(), Vec::new(), 0);
     for entry in fs::read_dir(directory).map_err(|e| unlisted(directory, e))? {
         let entry = entry.map_err(|e| unlisted(directory, e))?;
         if is_hidden(&entry.file_name().to_string_lossy()) {
+            hidden += 1;
             continue;
         }
         match kind(&entry)? {
@@ -87,7 +88,7 @@ pub(crate) fn level(directory: &Path, is_hidden: &dyn Fn(&str) -> bool) -> Resul
             Kind::Gone => {}
         }
     }
-    Ok((directories, files))
+    Ok((directories, files, hidden))
 }
 
 enum Kind {

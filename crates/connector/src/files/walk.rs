@@ -50,6 +50,8 @@ pub(crate) struct Walk {
     halves: HashMap<String, (u64, Option<Instant>)>,
     /// Not yet given out.
     steps: VecDeque<Step>,
+    /// How many files are passed over, as was given out.
+    skipped: u64,
     /// When many files were looked for, and for how long.
     looked: Option<(Instant, Duration)>,
     /// The names of the files that a run that does not follow is to read: files that came after its beginning are another run's.
@@ -62,6 +64,8 @@ pub(crate) enum Step {
     Rows(Block),
     /// What became of files meanwhile.
     Marks(Changes),
+    /// How many files are passed over.
+    Skipped(u64),
     /// What the user should know.
     Warning(String),
 }
@@ -98,6 +102,7 @@ impl Walk {
             waiting: HashSet::new(),
             halves: HashMap::new(),
             steps: VecDeque::new(),
+            skipped: 0,
             looked: None,
             bounds: None,
         }
@@ -193,6 +198,10 @@ impl Walk {
         self.looked = (files.len() > MANY).then(|| (Instant::now(), begun.elapsed()));
         self.unread = files.iter().filter(|file| self.is_unread(file)).cloned().collect();
         self.say_halves();
+        if self.skipped != self.listing.skipped() {
+            self.skipped = self.listing.skipped();
+            self.steps.push_back(Step::Skipped(self.skipped));
+        }
         Ok(())
     }
 

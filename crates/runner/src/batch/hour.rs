@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use arrow::array::RecordBatch;
 use connector::Hour;
-use journal::{Epoch, Journal, Syncs};
+use journal::{Epoch, Journal, Ledger, Syncs, Unbalanced};
 use scan::{Chosen, Merged};
 use serde_json::Value;
 use tokio::task::block_in_place;
@@ -22,7 +22,7 @@ use crate::job::Job;
 use crate::output::layout::{hour_journal, partition, rejected, token};
 use crate::output::pieces::Pieces;
 use crate::output::sample::Ids;
-use crate::output::seal::Sealing;
+use crate::output::seal::{Sealed, Sealing};
 use crate::report::Report;
 use crate::report::add;
 
@@ -92,14 +92,26 @@ pub(crate) async fn commit(
     })
 }
 
-/// What state would have made of the rows of an hour, of which so many repeat another.
-fn merged(repeats: BTreeMap<String, u64>, fed: &BTreeMap<String, u64>) -> BTreeMap<String, Merged> {
-    let merged = |(input, repeats): (String, u64)| {
-        let fed = fed.get(&input).copied().unwrap_or_default();
-        let known = repeats.min(fed);
-        (input, Merged { new: fed - known, known, ..Merged::default() })
+/// The rows that were handed to f, by footers and by what was refused; what was read of them is counted elsewhere.
+fn fed(ledger: &BTreeMap<String, Ledger>) -> Result<BTreeMap<String, u64>, Unbalanced> {
+    let of = |(input, ledger): (&String, &Ledger)| match ledger.read.checked_sub(ledger.rejected) {
+        Some(fed) => Ok((input.clone(), fed)),
+        None => ledger.check(input).map(|()| (input.clone(), 0)),
     };
-    repeats.into_iter().map(merged).collect()
+    ledger.iter().map(of).collect()
+}
+
+/// Counts the rows of an input that f puts out once each: all of them, and those that do not stand are repeats.
+///
+/// # Errors
+/// f put out more rows, or less.
+fn take_told(job: &Job, input: &str, ledger: &mut Ledger, sealed: &Sealed) -> Result<(), Unbalanced> {
+    if job.merged.is_none() {
+        Ledger { accepted: sealed.told, ..*ledger }.check(input)?;
+    }
+    let retracted = sealed.told.saturating_sub(sealed.rows).min(ledger.accepted);
+    take(ledger, Merged { retracted, ..Merged::default() });
+    Ok(())
 }
 
 /// Writes an hour where an epoch will publish it.
@@ -123,9 +135,7 @@ pub(crate) async fn seal(
             ledger.entry(input.clone()).or_default().rejected += count;
         }
     }
-    let fed: BTreeMap<String, u64> =
-        ledger.iter().map(|(input, ledger)| (input.clone(), ledger.read.saturating_sub(ledger.rejected))).collect();
-    for (input, merged) in account(&fed, &merged(repeats(job, listed, hour).await?, &fed))? {
+    for (input, merged) in account(&fed(&ledger)?, &repeats(job, listed, hour).await?)? {
         take(ledger.entry(input).or_default(), merged);
     }
     let (mut report, mut ids) = (Report::default(), Ids::default());
@@ -150,8 +160,7 @@ pub(crate) async fn seal(
         if let Some(input) = once_each(job)
             && let Some(ledger) = ledger.get_mut(input)
         {
-            let retracted = sealed.told.saturating_sub(sealed.rows).min(ledger.accepted);
-            take(ledger, Merged { retracted, ..Merged::default() });
+            take_told(job, input, ledger, &sealed)?;
         }
         ledger.iter().try_for_each(|(input, ledger)| ledger.check(input))?;
         ids.merge(sealed.ids);

@@ -57,6 +57,7 @@ pub async fn batch(
     let joint = job.sampling.is_some();
     let mut draw = if joint { Some(Draw::open(&job)?) } else { None };
     let mut report = Report::default();
+    listed.iter().for_each(|place| report.skip(&place.input.name, place.skipped));
     let mut intact = Intact::of(&job.out, false);
     let stale = stale(&job, &mut listed, range, &mut intact, &mut report).await?;
     report.damaged = damaged(&job, &stale, &mut intact)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use connector::{Hour, Success};
+use scan::Merged;
 use tokio::sync::Mutex;
 
 use crate::batch::evaluate::tables;
@@ -21,11 +22,11 @@ pub(crate) fn once_each(job: &Job) -> Option<&str> {
     (job.merged.is_some() || holds).then_some(input.name.as_str())
 }
 
-/// How many rows of an hour repeat another of it, by input.
+/// What state would make of the rows of an hour, by input: those that repeat another of it, and the others.
 ///
 /// # Errors
 /// Files that cannot be read.
-pub(crate) async fn repeats(job: &Job, listed: &[Listed], hour: Hour) -> Result<BTreeMap<String, u64>> {
+pub(crate) async fn repeats(job: &Job, listed: &[Listed], hour: Hour) -> Result<BTreeMap<String, Merged>> {
     let mut repeats = BTreeMap::new();
     if job.merged.is_some() || once_each(job).is_some() {
         return Ok(repeats);

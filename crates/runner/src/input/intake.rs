@@ -361,6 +361,11 @@ impl Intake {
         warnings
     }
 
+    /// How many files of each input were passed over.
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.feeds.iter().map(|feed| (feed.input.as_str(), feed.source.skipped()))
+    }
+
     /// What the sources have to say.
     pub(crate) fn warnings(&mut self) -> Vec<String> {
         let said = self.feeds.iter_mut().flat_map(|feed| feed.source.warnings());

@@ -8,7 +8,7 @@ use connector::Hour;
 use crate::wall_clock::now_ns;
 
 /// What only rescan reads.
-pub const OWN: &str = "_rescan";
+pub use connector::OWN;
 /// The journals: one of a stream, one of a sample, or one for each hour of a batch run.
 pub(crate) const JOURNALS: &str = "_rescan/journal";
 /// The journal of a stream, and what it has read, sealed and kept.

@@ -178,6 +178,7 @@ impl<P: FnMut(&Progress)> Run<'_, P> {
                 committed = Instant::now();
             }
             if ended {
+                self.intake.skipped().for_each(|(input, files)| self.report.skip(input, files));
                 self.report.stopped = read != Read::End;
                 self.report.ledger = self.ledger;
                 return Ok(self.report);

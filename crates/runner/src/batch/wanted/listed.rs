@@ -120,6 +120,8 @@ pub(crate) struct Listed {
     pub whole: Option<(Hour, Hour)>,
     /// In which hours the rows of its files happened.
     filed: Filed,
+    /// How many names were passed over there, for they are hidden.
+    pub skipped: u64,
 }
 
 /// What a place holds, before it is known which of its hours are read.
@@ -179,20 +181,27 @@ impl Listed {
         let Found { place: Place { input, root, region }, there, filed, hours } = found;
         let (input, joint) = (Reach::of(job, &input)?, job.sampling.is_some());
         let (from, to) = around(&input, range.begins(), range.to);
-        let hours = match hours {
-            Some(hours) => hours.into_iter().filter(|(hour, _)| (from..to).contains(hour)).collect(),
-            None => list(&root, from..to).await?,
-        };
-        hours.values().try_for_each(|hour| hour.data(&root).map(|_| ()))?;
         // What another run made says what it holds in its _SUCCESS alone.
         let seals = job.merged.is_some() || there.values().any(|sealed| *sealed);
+        let mut skipped = 0;
+        let hours = match hours {
+            Some(hours) => hours.into_iter().filter(|(hour, _)| (from..to).contains(hour)).collect(),
+            None => {
+                let listed = connector::listed(&root, from..to).await?;
+                let sealed = |hour: &Hour| there.get(hour).is_some_and(|sealed| *sealed);
+                listed.refuse_unread(&root, |hour| !range.whole || !seals || sealed(&hour))?;
+                skipped = listed.skipped;
+                listed.hours
+            }
+        };
+        hours.values().try_for_each(|hour| hour.data(&root).map(|_| ()))?;
         let whole = joint.then(|| {
             let full = there.iter().filter(|(_, sealed)| **sealed || !seals).map(|(hour, _)| hour.plus(1));
             let full = full.max().filter(|_| range.whole && !range.allow_incomplete);
             (range.from, full.unwrap_or(range.to).min(range.to))
         });
         let silent = silent(&root, &there, from..to).await?;
-        Ok(Listed { label: input.name.clone(), input, root, region, hours, ends, seals, silent, whole, filed })
+        Ok(Listed { label: input.name.clone(), input, root, region, hours, ends, seals, silent, whole, filed, skipped })
     }
 
     /// Whether an hour is there in full.
