@@ -14,8 +14,10 @@ create table batch.impressions
   (event_id text, ts timestamp, subject bigint, request_id text, video_id bigint, row text);
 create table batch.plays (event_id text, ts timestamp, subject bigint, request_id text, video_id bigint);
 
-comment on table batch.impressions is 'time ts, before lookback';
-comment on table batch.plays is 'time ts';
+comment on table batch.impressions is 'time ts, before lookback,
+  reject case when event_id is null then ''missing_id: the id is null'' end';
+comment on table batch.plays is 'time ts,
+  reject case when event_id is null then ''missing_id: the id is null'' end';
 
 create table state.impressions as
 select event_id, ts, subject, request_id, video_id, row from batch.impressions;

@@ -14,8 +14,10 @@ create view param as select interval '30 days' as within, interval '0' as apart,
 create table batch.labels (event_id text, ts timestamp, subject bigint, request text);
 create table batch.facts (event_id text, ts timestamp, subject bigint, request text);
 
-comment on table batch.labels is 'time ts';
-comment on table batch.facts is 'time ts, before within';
+comment on table batch.labels is 'time ts,
+  reject case when event_id is null then ''missing_id: the id is null'' end';
+comment on table batch.facts is 'time ts, before within,
+  reject case when event_id is null then ''missing_id: the id is null'' end';
 
 create table state.labels as select * from batch.labels;
 create table state.facts as select * from batch.facts;

@@ -13,7 +13,8 @@ create view param as select interval '1 hour' as dedup;
 create table batch.events
   (event_id text, ts timestamp, _topic text, _partition int, _offset bigint, _arrived_at timestamp);
 
-comment on table batch.events is 'time ts, before dedup';
+comment on table batch.events is 'time ts, before dedup,
+  reject case when event_id is null then ''missing_id: the id is null'' end';
 
 create table state.events (event_id text, ts timestamp, retracted boolean);
 

@@ -21,8 +21,10 @@ from param;
 create table batch.impressions (event_id text, ts timestamp, request_id text);
 create table batch.plays (event_id text, ts timestamp, request_id text);
 
-comment on table batch.impressions is 'time ts, before within';
-comment on table batch.plays is 'time ts, after case when type in (''inner'', ''right'') then interval ''0'' else within end';
+comment on table batch.impressions is 'time ts, before within,
+  reject case when event_id is null then ''missing_id: the id is null'' end';
+comment on table batch.plays is 'time ts, after case when type in (''inner'', ''right'') then interval ''0'' else within end,
+  reject case when event_id is null then ''missing_id: the id is null'' end';
 
 create table state.impressions as select * from batch.impressions;
 create table state.plays as select * from batch.plays;

@@ -14,7 +14,8 @@ create view param as select 0 as seed, 9223372036854775807 as most, '' as splits
 
 create table batch.events (event_id text, ts timestamp, unit text, stratum text, positive boolean);
 
-comment on table batch.events is 'time ts';
+comment on table batch.events is 'time ts,
+  reject case when event_id is null then ''missing_id: the id is null'' end';
 
 -- The sets below mind no repeats: this table only tells them, for the account of rows.
 create table state.events as select event_id, ts from batch.events;

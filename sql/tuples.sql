@@ -17,10 +17,12 @@ create table batch.impressions (event_id text, ts timestamp, subject bigint, req
 create table batch.plays (event_id text, ts timestamp, subject bigint);
 
 comment on table batch.impressions is 'time ts, after lookback, reject case
+  when event_id is null then ''missing_id: the id is null''
   when not coalesce(propensity > 0 and propensity <= 1, false) then ''propensity: it is not in (0, 1]''
   when action_set is not null and not coalesce(array_has(items(action_set), cast(action as text)), false)
     then ''action: it is not in the action set'' end';
-comment on table batch.plays is 'time ts, after lookback';
+comment on table batch.plays is 'time ts, after lookback,
+  reject case when event_id is null then ''missing_id: the id is null'' end';
 
 create view shown as
 select event_id as _id, ts as _ts, subject, request_id as _request_id, action as _action, slot as _slot,

@@ -25,6 +25,7 @@ mod main {
     mod histories;
     mod history;
     mod hostile;
+    mod identity;
     mod idle;
     mod init_state;
     mod kafka;

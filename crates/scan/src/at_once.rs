@@ -97,10 +97,12 @@ impl Scan {
             let aside: &mut Vec<RecordBatch> = refused.entry(input.name.clone()).or_default();
             for table in tables {
                 let table = self.sound_rows_of(input, table, &context, aside).await?;
-                for rows in input.refused(&context, table.clone()).await? {
+                let refused = input.refused(&context, table.clone()).await?;
+                let rows = conforming(&context, table, &schema)?;
+                plans.push(if refused.is_empty() { rows } else { input.taken(rows)? });
+                for rows in refused {
                     aside.push(self.runs.unpacked(rows)?);
                 }
-                plans.push(input.taken(conforming(&context, table, &schema)?)?);
             }
             let union = |all, plan| LogicalPlanBuilder::from(all).union(plan)?.build();
             let mut plans = plans.into_iter();

@@ -53,6 +53,20 @@ impl Refusal {
         Ok(Refusal { logical, physical })
     }
 
+    /// Whether it refuses a row, as a condition that statistics of files may decide: of a `case` without `else` its
+    /// conditions, for each of them gives a reason.
+    pub(crate) fn holds(&self) -> Expr {
+        let Expr::Case(case) = &self.logical else { return self.logical.clone().is_not_null() };
+        let reasons = case.when_then_expr.iter().all(|(_, then)| matches!(&**then, Expr::Literal(text, _) if !text.is_null()));
+        match (&case.expr, &case.else_expr, reasons) {
+            (None, None, true) => {
+                let conditions = case.when_then_expr.iter().map(|(when, _)| when.as_ref().clone());
+                conditions.reduce(Expr::or).unwrap_or_else(|| self.logical.clone().is_not_null())
+            }
+            _ => self.logical.clone().is_not_null(),
+        }
+    }
+
     /// Whether there may be rows on which it fails.
     pub(crate) fn may_fail(&self, columns: &SchemaRef) -> bool {
         may_fail(&self.physical, columns)

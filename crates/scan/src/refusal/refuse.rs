@@ -27,11 +27,13 @@ impl Input {
                 continue;
             };
             let reasons = refusal.physical.evaluate(&seen)?.into_array(seen.num_rows())?;
-            taken.push(filter_record_batch(&seen, &is_null(&reasons)?)?);
-            if reasons.null_count() < reasons.len() {
-                let told = with_reasons(rows, &reasons, seen.column_by_name(&self.time))?;
-                refused.push(filter_record_batch(&told, &is_not_null(&reasons)?)?);
+            if reasons.null_count() == reasons.len() {
+                taken.push(seen);
+                continue;
             }
+            taken.push(filter_record_batch(&seen, &is_null(&reasons)?)?);
+            let told = with_reasons(rows, &reasons, seen.column_by_name(&self.time))?;
+            refused.push(filter_record_batch(&told, &is_not_null(&reasons)?)?);
         }
         Ok((taken, refused))
     }
@@ -57,7 +59,7 @@ impl Input {
         let hidden = given.fields().iter().filter(|field| !told.contains(field.name().as_str()));
         let all = Arc::new(Schema::new(self.seen.fields().iter().chain(hidden).cloned().collect::<Vec<_>>()));
         let plan = LogicalPlanBuilder::from(conforming(context, table, &all)?);
-        let plan = plan.filter(refusal.logical.clone().is_not_null())?.build()?;
+        let plan = plan.filter(refusal.holds())?.build()?;
         Ok(self.take(&context.execute_logical_plan(plan).await?.collect().await?)?.1)
     }
 }
