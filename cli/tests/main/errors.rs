@@ -257,8 +257,8 @@ fn settings_that_cannot_be_used() {
     dir.write(
         "bad.sql",
         dir.ok("sql ingest").out.replace(
-            "before dedup'",
-            "before dedup, reject case when event_id ~ ''((a{100}){100}){100}'' then ''large: it'' end'",
+            "reject case ",
+            "reject case when event_id ~ ''((a{100}){100}){100}'' then ''large: it'' ",
         ),
     );
     dir.write("rules.toml", "size = 9\n[[rule]]\nstrata = [\"event_id ~ '((a{100}){100}){100}'\"]\nmin_each = 1\n");

@@ -7,8 +7,8 @@ use super::workdir::{Workdir, parquet, walk};
 /// `ingest` that refuses what ends in zero.
 fn picky(dir: &Workdir) {
     let ingest = dir.ok("sql ingest").out;
-    let reject = "before dedup, reject case when event_id like ''%0'' then ''zero: ends in it'' end'";
-    let picky = ingest.replace("before dedup'", reject);
+    let reject = "reject case when event_id like ''%0'' then ''zero: ends in it'' ";
+    let picky = ingest.replace("reject case ", reject);
     assert_ne!(picky, ingest);
     dir.write("picky.sql", picky);
 }
