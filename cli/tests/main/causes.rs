@@ -181,6 +181,15 @@ fn people_see_the_hours_the_first_differences_and_the_events_behind_them() {
     assert!(all.out.lines().count() > lines.len() && !all.out.contains("--all"), "{}", all.out);
 }
 
+#[test]
+fn two_batches_are_explained_too() {
+    let dir = made();
+    dir.ok(&format!("join {BATCH} --out batch"));
+    dir.ok(&format!("join {BATCH} --within 20m --out narrow"));
+    let ran = dir.run("reconcile --batch batch --stream narrow");
+    assert!(ran.code == Some(1) && ran.out.lines().next().unwrap().contains("config"), "{}", ran.out);
+}
+
 /// After each batch run the view has its hours, and the stream's for the rest; it never goes back.
 #[test]
 fn a_serving_view_goes_forward_only() {

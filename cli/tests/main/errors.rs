@@ -256,10 +256,9 @@ fn settings_that_cannot_be_used() {
     }
     dir.write(
         "bad.sql",
-        dir.ok("sql ingest").out.replace(
-            "reject case ",
-            "reject case when event_id ~ ''((a{100}){100}){100}'' then ''large: it'' ",
-        ),
+        dir.ok("sql ingest")
+            .out
+            .replace("reject case ", "reject case when event_id ~ ''((a{100}){100}){100}'' then ''large: it'' "),
     );
     dir.write("rules.toml", "size = 9\n[[rule]]\nstrata = [\"event_id ~ '((a{100}){100}){100}'\"]\nmin_each = 1\n");
     let said = ["a regular expression cannot be used: it is too large: write a simpler one"];

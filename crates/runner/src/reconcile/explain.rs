@@ -36,6 +36,8 @@ pub(crate) struct WhatIf {
 pub(crate) struct Explainer<'a> {
     place: Where<'a>,
     batch: PathBuf,
+    other: Option<PathBuf>,
+    /// The same, where a stream wrote it.
     stream: Option<Record>,
     limits: Limits,
     /// The runs that were planned, by spec and by the versions of side inputs.
@@ -47,6 +49,8 @@ pub(crate) struct Explained<'e, 'a> {
     explainer: &'e mut Explainer<'a>,
     hour: Hour,
     of: Recorded,
+    /// The same of the other side, where that says it.
+    theirs: Option<Recorded>,
     /// Whether the batch's input is not what it was.
     pub changed: bool,
     inputs: Inputs,
@@ -66,6 +70,11 @@ struct Recorded {
     sides: BTreeMap<String, String>,
 }
 
+/// The versions of side inputs that an hour of a batch was made with.
+fn sides(success: &Success) -> BTreeMap<String, String> {
+    serde_json::from_value(success.inputs["sides"].clone()).unwrap_or_default()
+}
+
 /// The root of the output that has what rescan alone reads: that of the hours, or the one above it where f has several
 /// outputs.
 pub(crate) fn own_root(root: &Location) -> Option<PathBuf> {
@@ -80,19 +89,24 @@ impl<'a> Explainer<'a> {
     /// # Errors
     /// A record that is damaged.
     pub(crate) fn new(place: Where<'a>, batch: PathBuf, stream: Option<PathBuf>, limits: Limits) -> Result<Self> {
-        let stream = stream.map(|root| Record::of(&root)).transpose()?.flatten();
-        Ok(Explainer { place, batch, stream, limits, planned: BTreeMap::new() })
+        let (other, stream) = (stream.clone(), stream.map(|root| Record::of(&root)).transpose()?.flatten());
+        Ok(Explainer { place, batch, other, stream, limits, planned: BTreeMap::new() })
     }
 
     /// What may explain an hour.
     ///
     /// # Errors
     /// What keeps f from being applied again: an earlier version's output, which has no spec; inputs that are gone.
-    pub(crate) async fn hour(&mut self, hour: Hour, success: Option<&Success>) -> Result<Explained<'_, 'a>> {
+    pub(crate) async fn hour(
+        &mut self,
+        hour: Hour,
+        success: Option<&Success>,
+        other: Option<&Success>,
+    ) -> Result<Explained<'_, 'a>> {
         let success = success.context("no _SUCCESS says which run made it")?;
         let spec = JobSpec::read(&self.batch, &success.job)?.context("an earlier version made it, and kept no spec")?;
         ensure!(spec.time.is_none(), "a stream made the batch side, and what it read is not read again");
-        let sides = serde_json::from_value(success.inputs["sides"].clone()).unwrap_or_default();
+        let (sides, theirs) = (sides(success), self.theirs(other)?);
         let of = Recorded { spec, output: success.output.clone(), sides };
         let again = self.planned(&of.spec, &of).await?;
         let hourly = again.hourly(hour).await?;
@@ -105,15 +119,27 @@ impl<'a> Explainer<'a> {
             None => Vec::new(),
         };
         let mut causes: Vec<Cause> = evidence.iter().map(|evidence| evidence.cause).collect();
-        if let Some(stream) = &self.stream {
-            causes.extend((!of.sides.is_empty() && stream.sides() != of.sides).then_some(Cause::SideInput));
-            let other = stream.spec.as_ref().is_some_and(|spec| !spec.is_same_f(&of.spec));
-            causes.extend(other.then_some(Cause::Config));
+        if let Some(theirs) = &theirs {
+            let versions = !of.sides.is_empty() && !theirs.sides.is_empty() && theirs.sides != of.sides;
+            causes.extend(versions.then_some(Cause::SideInput));
+            causes.extend((!theirs.spec.is_same_f(&of.spec)).then_some(Cause::Config));
         }
         let times = inputs.keys().filter_map(|input| Some((input.clone(), reach(input)?.0))).collect();
         let events = Events::of(&evidence, &id, |input| reach(input).map(|(time, ..)| time));
         let scratch = TempDir::new().context("a directory for what is compared")?;
-        Ok(Explained { explainer: self, hour, of, changed, inputs, evidence, times, causes, events, scratch })
+        Ok(Explained { explainer: self, hour, of, theirs, changed, inputs, evidence, times, causes, events, scratch })
+    }
+
+    /// The run that made the other side: a stream's last, or a batch's of the hour.
+    fn theirs(&self, success: Option<&Success>) -> Result<Option<Recorded>> {
+        let output = success.map(|success| success.output.clone()).unwrap_or_default();
+        if let Some(stream) = &self.stream {
+            let recorded = |spec: &JobSpec| Recorded { spec: spec.clone(), output, sides: stream.sides() };
+            return Ok(stream.spec.as_ref().map(recorded));
+        }
+        let Some((root, success)) = self.other.as_ref().zip(success) else { return Ok(None) };
+        let spec = JobSpec::read(root, &success.job)?;
+        Ok(spec.map(|spec| Recorded { spec, output, sides: sides(success) }))
     }
 
     /// A run of the batch's places.
@@ -195,14 +221,14 @@ impl Explained<'_, '_> {
     }
 
     async fn what_if(&mut self, causes: Vec<Cause>) -> Result<WhatIf> {
-        let (of, stream) = (&self.of, &self.explainer.stream);
+        let (of, theirs) = (&self.of, &self.theirs);
         let has = |cause: Cause| causes.contains(&cause);
-        let spec = match stream.as_ref().and_then(|stream| stream.spec.as_ref()).filter(|_| has(Cause::Config)) {
-            Some(theirs) => of.spec.with_f_of(theirs),
+        let spec = match theirs.as_ref().filter(|_| has(Cause::Config)) {
+            Some(theirs) => of.spec.with_f_of(&theirs.spec),
             None => of.spec.clone(),
         };
-        let sides = match stream.as_ref().filter(|_| has(Cause::SideInput)) {
-            Some(stream) => stream.sides(),
+        let sides = match theirs.as_ref().filter(|_| has(Cause::SideInput)) {
+            Some(theirs) => theirs.sides.clone(),
             None => of.sides.clone(),
         };
         let again = self.explainer.with(&spec, &self.of.output, &sides).await?;

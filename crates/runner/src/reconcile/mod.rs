@@ -179,9 +179,10 @@ impl Pair<'_> {
         if self.survey(&[]).await?.differing == 0 {
             return Ok(None);
         }
-        let success = self.sides[0].hours.get(&self.hour).and_then(|files| files.success.as_ref());
+        let success = |side: &'_ Side<'_>| side.hours.get(&self.hour).and_then(|files| files.success.clone());
+        let (batch, other) = (success(self.sides[0]), success(self.sides[1]));
         let mut unproven = |why: anyhow::Error| *summary.unproven.entry(format!("{why:#}")).or_default() += 1;
-        let proof = async { self.proven(explainer.hour(self.hour, success).await?).await };
+        let proof = async { self.proven(explainer.hour(self.hour, batch.as_ref(), other.as_ref()).await?).await };
         match proof.await {
             Ok((proof, None)) => Ok(Some(proof)),
             Ok((proof, Some(why))) => {

@@ -57,7 +57,8 @@ impl Refusal {
     /// conditions, for each of them gives a reason.
     pub(crate) fn holds(&self) -> Expr {
         let Expr::Case(case) = &self.logical else { return self.logical.clone().is_not_null() };
-        let reasons = case.when_then_expr.iter().all(|(_, then)| matches!(&**then, Expr::Literal(text, _) if !text.is_null()));
+        let reasons =
+            case.when_then_expr.iter().all(|(_, then)| matches!(&**then, Expr::Literal(text, _) if !text.is_null()));
         match (&case.expr, &case.else_expr, reasons) {
             (None, None, true) => {
                 let conditions = case.when_then_expr.iter().map(|(when, _)| when.as_ref().clone());
