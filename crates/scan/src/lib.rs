@@ -31,6 +31,7 @@ pub use sampling::sample::{CELLS, Chosen, Part, SampleError, Sampling};
 pub use scan::{Batch, Limits, Scan, Stepped};
 pub use script::bind::{Input, Output};
 pub use script::binding::{Binding, Literal};
+pub use script::one_float::one_float;
 pub use script::{Script, ScriptError};
 pub use side::{Side, VALID_FROM};
 pub use state::State;

@@ -146,7 +146,8 @@ impl Scan {
                 bind(script, binding, &planner, None).await?
             }
         };
-        let (context, Bound { inputs, states, outputs, views, runs, .. }) = (planner, bound);
+        let (context, Bound { mut inputs, states, outputs, views, runs, .. }) = (planner, bound);
+        inputs.iter_mut().for_each(|input| input.floats = words.floats(&input.seen));
         let failed = |e: DataFusionError| script.error(1, e.strip_backtrace());
         let (mut templates, mut deltas) = (BTreeMap::new(), BTreeMap::new());
         for name in views.iter().filter_map(|(view, _)| view.strip_prefix("delta.")) {

@@ -25,12 +25,15 @@ use crate::refusal::apart::{Apart, apart, reason};
 use crate::refusal::guarded::GuardedRule;
 use crate::scan::template_config;
 use crate::script::binding::canonical;
+use crate::script::conform::conform;
 use crate::script::contract::breach;
 use crate::script::depth::too_deep_text;
 
 /// A filter and a projection, planned once. Columns that begin with `_` pass by themselves.
 pub struct Door {
     plan: Arc<dyn ExecutionPlan>,
+    /// Of rows as the plan takes them.
+    given: SchemaRef,
     schema: SchemaRef,
     /// Each expression as it is written, and a plan of it alone: to name the one that fails on a row.
     parts: Vec<(String, Arc<dyn ExecutionPlan>)>,
@@ -95,6 +98,7 @@ impl Door {
         let session = session.with_physical_optimizer_rule(Arc::new(GuardedRule));
         let context = SessionContext::new_with_state(session.build());
         let table = SlotTable { slot: Slot::Batch(TABLE.to_owned()), schema: rows.clone() };
+        let types = rows;
         let given = context.read_table(Arc::new(table))?;
         let rows = given.clone();
         let rows = match filter {
@@ -113,7 +117,7 @@ impl Door {
         }
         let plan = rows.create_physical_plan().await.map_err(|e| unplannable(e, &named(select, filter)))?;
         let (schema, parts) = (Arc::new(canonical(&plan.schema())), parts(&given, select, filter).await?);
-        Ok(Door { schema, plan, parts, named: named(select, filter) })
+        Ok(Door { given: types, schema, plan, parts, named: named(select, filter) })
     }
 
     /// The column that a select list gives another name, such as `timestamp` of `timestamp as ts`.
@@ -137,13 +141,14 @@ impl Door {
     /// # Errors
     /// What the engine reports of anything else than a row.
     pub async fn pass(&self, rows: RecordBatch) -> Result<Passed> {
+        let rows = conform(&rows, &self.given)?;
         let Apart { made, failed } = apart(&rows, |rows| run(&self.plan, rows)).await?;
         let mut reasons = Vec::new();
         for (row, error) in failed {
             reasons.push((row, reason(self.culprit(&rows.slice(row, 1)).await, &error)));
         }
         let schema: Arc<Schema> = self.plan.schema();
-        let rows = crate::script::conform::conform(&concat_batches(&schema, made.iter().flatten())?, &self.schema)?;
+        let rows = conform(&concat_batches(&schema, made.iter().flatten())?, &self.schema)?;
         Ok(Passed { rows, failed: reasons })
     }
 

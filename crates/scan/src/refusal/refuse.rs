@@ -21,7 +21,7 @@ impl Input {
     pub(crate) fn take(&self, rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
         let (mut taken, mut refused) = (Vec::new(), Vec::new());
         for rows in rows {
-            let seen = conform(rows, &self.seen)?;
+            let seen = self.with_one_float(&conform(rows, &self.seen)?)?;
             let Some(refusal) = &self.refusal else {
                 taken.push(seen);
                 continue;
@@ -40,6 +40,7 @@ impl Input {
 
     /// The rows of a table that f sees.
     pub(crate) fn taken(&self, table: LogicalPlan) -> Result<LogicalPlan> {
+        let table = self.over_one_float(table)?;
         match &self.refusal {
             Some(refusal) => LogicalPlanBuilder::from(table).filter(refusal.logical.clone().is_null())?.build(),
             None => Ok(table),

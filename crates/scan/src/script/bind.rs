@@ -49,6 +49,8 @@ pub struct Input {
     pub before: i64,
     /// And beyond its end.
     pub after: i64,
+    /// The columns of floats that the script names, and may compare.
+    pub(crate) floats: HashSet<String>,
     /// Which of its rows f refuses.
     pub(crate) refusal: Option<Refusal>,
 }

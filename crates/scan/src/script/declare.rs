@@ -1,6 +1,6 @@
 //! The second half of binding: what a script declared of its tables becomes inputs, layouts of state and outputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -59,6 +59,7 @@ impl Binder<'_> {
             refusal: clauses.reject.map(|reject| self.refusal(table, reject, &schema)).transpose()?,
             schema: self.whole.get(name).cloned().unwrap_or_else(|| schema.clone()),
             seen: schema,
+            floats: HashSet::new(),
         })
     }
 

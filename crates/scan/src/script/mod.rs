@@ -11,6 +11,7 @@ pub(crate) mod depth;
 pub(crate) mod durations;
 pub(crate) mod expand;
 pub(crate) mod holds;
+pub(crate) mod one_float;
 pub(crate) mod packed_table;
 pub(crate) mod relation;
 pub(crate) mod rows;

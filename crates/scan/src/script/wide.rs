@@ -85,6 +85,12 @@ impl Words {
         self.0.insert(word);
     }
 
+    /// The columns of floats that may be named.
+    pub(crate) fn floats(&self, schema: &Schema) -> HashSet<String> {
+        let floats = schema.fields().iter().filter(|field| field.data_type().is_floating());
+        floats.map(|field| field.name().clone()).filter(|name| self.has(name)).collect()
+    }
+
     fn has(&self, column: &str) -> bool {
         self.0.contains(&column.to_lowercase())
     }

@@ -7,6 +7,8 @@ use arrow::row::{Row, RowConverter, Rows, SortField};
 use datafusion::error::Result;
 use event_time::TIME;
 
+use crate::script::one_float::one_value;
+
 /// The rows of a side input, in the order of key, time and content.
 #[derive(Debug)]
 pub(crate) struct Versions {
@@ -22,6 +24,8 @@ pub(crate) struct Versions {
 impl Versions {
     /// Of rows with these keys, times and contents (as [`comparable`] has them); and the order in which they are numbered here.
     pub(crate) fn new(keys: &RecordBatch, from: &[i64], content: &Rows) -> Result<(Versions, UInt32Array)> {
+        let one = keys.columns().iter().map(one_value).collect();
+        let keys = &RecordBatch::try_new(keys.schema(), one)?;
         let (converter, key) = comparable(keys)?;
         let mut order: Vec<u32> = (0..from.len() as u32).collect();
         let at = |row: u32| (key.row(row as usize), from[row as usize]);
@@ -47,6 +51,7 @@ impl Versions {
     pub(crate) fn as_of(&self, keys: &[ArrayRef], times: &ArrayRef) -> Result<UInt32Array> {
         // A key that is none in the side input's type is not in it.
         let keys = keys.iter().zip(&self.kinds).map(|(key, kind)| cast(key, kind)).collect::<Result<Vec<_>, _>>()?;
+        let keys: Vec<ArrayRef> = keys.iter().map(one_value).collect();
         let probes = self.converter.convert_columns(&keys)?;
         let times = cast(times, &TIME)?;
         let times = times.as_primitive::<TimestampMicrosecondType>();
