@@ -38,6 +38,7 @@ mod main {
     mod merge_outputs;
     mod misfiled;
     mod openbandit;
+    mod parquet_types;
     mod passed_over;
     mod poison;
     mod pool;

@@ -77,22 +77,19 @@ pub fn print(schema: &Schema) -> String {
 
 fn column(line: &str) -> Result<Field> {
     let (name, rest) = name(line)?;
-    let rest = rest.to_lowercase();
     let words: Vec<&str> = rest.split_whitespace().collect();
+    let ends = |word: &str, end: &str| word.eq_ignore_ascii_case(end);
     let (kind, nullable) = match words.as_slice() {
-        [kind @ .., "not", "null"] => (kind, false),
-        [kind @ .., "null"] => (kind, true),
+        [kind @ .., not, null] if ends(not, "not") && ends(null, "null") => (kind, false),
+        [kind @ .., null] if ends(null, "null") => (kind, true),
         kind => (kind, true),
     };
-    let kind = match kind.join(" ").as_str() {
-        "text" | "varchar" | "string" | "utf8" => DataType::Utf8View,
-        "int32" | "int" | "integer" | "int4" => DataType::Int32,
-        "int64" | "bigint" | "int8" | "long" => DataType::Int64,
-        "float64" | "double" | "double precision" | "float8" => DataType::Float64,
-        "boolean" | "bool" => DataType::Boolean,
-        "timestamp" | "timestamptz" | "timestamp with time zone" => TIME,
-        "" => bail!("{name} has no type"),
-        other => bail!("{name}: no type {other}; there are text, int32, int64, float64, boolean, timestamp"),
+    let kind = kind.join(" ");
+    let Some(kind) = named_type(&kind) else {
+        match kind.to_lowercase().as_str() {
+            "" => bail!("{name} has no type"),
+            other => bail!("{name}: no type {other}; {TYPES}"),
+        }
     };
     Ok(Field::new(name, kind, nullable))
 }
@@ -113,12 +110,49 @@ fn name(line: &str) -> Result<(String, &str)> {
     }
 }
 
+const TYPES: &str = "there are text, int32, int64, float64, boolean, timestamp, and of Parquet files also float32, \
+                     int16, uint8, uint16, uint32, uint64, decimal(DIGITS, SCALE), date, binary and Arrow's own names";
+
+/// A type by its name: of SQL, of rescan, or Arrow's own.
+fn named_type(name: &str) -> Option<DataType> {
+    Some(match name.to_lowercase().as_str() {
+        "text" | "varchar" | "string" | "utf8" => DataType::Utf8View,
+        "tinyint" => DataType::Int8,
+        "int16" | "smallint" | "int2" => DataType::Int16,
+        "int32" | "int" | "integer" | "int4" => DataType::Int32,
+        "int64" | "bigint" | "int8" | "long" => DataType::Int64,
+        "uint8" => DataType::UInt8,
+        "uint16" => DataType::UInt16,
+        "uint32" => DataType::UInt32,
+        "uint64" => DataType::UInt64,
+        "float16" => DataType::Float16,
+        "float32" | "real" | "float4" => DataType::Float32,
+        "float64" | "double" | "double precision" | "float8" => DataType::Float64,
+        "boolean" | "bool" => DataType::Boolean,
+        "timestamp" | "timestamptz" | "timestamp with time zone" => TIME,
+        "date" | "date32" => DataType::Date32,
+        "binary" | "bytea" => DataType::BinaryView,
+        decimal if decimal.starts_with("decimal(") => {
+            let (digits, scale) = decimal.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+            DataType::Decimal128(digits.trim().parse().ok()?, scale.trim().parse().ok()?)
+        }
+        _ => return name.parse().ok(),
+    })
+}
+
 /// What [`parse`] calls a type.
 pub(crate) fn type_name(kind: &DataType) -> String {
     match kind {
         DataType::Utf8View => "text".to_owned(),
         t if *t == TIME => "timestamp".to_owned(),
-        other => other.to_string().to_lowercase(),
+        DataType::Int8 => "tinyint".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::BinaryView => "binary".to_owned(),
+        DataType::Decimal128(digits, scale) => format!("decimal({digits}, {scale})"),
+        simple if simple.is_integer() || simple.is_floating() || *simple == DataType::Boolean => {
+            simple.to_string().to_lowercase()
+        }
+        other => other.to_string(),
     }
 }
 
@@ -136,13 +170,31 @@ mod tests {
         assert_eq!(print(&schema), printed);
     }
 
+    /// What inference shows of a Parquet file can be saved, corrected and read.
+    #[test]
+    fn types_of_parquet_files_are_read_back() {
+        use DataType::*;
+        let list = |of| List(std::sync::Arc::new(Field::new("item", of, true)));
+        let kinds = [Int8, Int16, UInt8, UInt16, UInt32, UInt64, Float16, Float32, Date32, Date64, BinaryView, Null];
+        let more = [
+            Decimal128(38, 10),
+            Decimal128(5, -2),
+            Decimal256(76, 3),
+            Time32(arrow::datatypes::TimeUnit::Millisecond),
+            Time64(arrow::datatypes::TimeUnit::Microsecond),
+            FixedSizeBinary(16),
+            list(Utf8),
+            Struct(vec![Field::new("a b", Int32, false), Field::new("c", list(Date32), true)].into()),
+        ];
+        let field = |(at, kind)| Field::new(format!("c{at}"), kind, at % 2 == 0);
+        let schema = Schema::new(kinds.into_iter().chain(more).enumerate().map(field).collect::<Vec<_>>());
+        assert_eq!(parse(&print(&schema)).unwrap(), schema, "{}", print(&schema));
+    }
+
     #[test]
     fn bad_lines_are_named() {
         let said = |text: &str| format!("{:#}", parse(text).unwrap_err());
-        assert_eq!(
-            said("a text\n\nb money"),
-            "schema, line 3: b: no type money; there are text, int32, int64, float64, boolean, timestamp"
-        );
+        assert_eq!(said("a text\n\nb money"), format!("schema, line 3: b: no type money; {TYPES}"));
         assert_eq!(said("a text\na text"), "schema, line 2: a is there twice");
         assert_eq!(said("a"), "schema, line 1: a has no type");
         assert!(said("\n# nothing").contains("without columns"));

@@ -73,7 +73,7 @@ async fn read_hours(root: &Location, schema: Option<SchemaRef>) -> Result<Record
     let files = hours.values().map(|hour| hour.data(root)).collect::<Result<Vec<_>>>()?.concat();
     let table = scan(root, &files).await?;
     let wanted = schema.unwrap_or_else(|| table.schema());
-    // As from a file: the copy that is kept of it has no lists either.
+    // As from a file.
     let columns =
         wanted.fields().iter().filter(|field| !field.name().starts_with('_') && !field.data_type().is_nested());
     let columns: Vec<Expr> = columns.map(|field| ident(field.name())).collect();
@@ -117,9 +117,11 @@ fn suggested(input: &str, time: &str) -> Result<Schema> {
         Some(_) => e,
         None => SourceError::BadData(format!("{input}: {e:#}")).into(),
     })?;
+    // The copy that is kept of a side input has none.
+    let flat = schema.fields().iter().filter(|field| !field.data_type().is_nested());
     let timed = |field: &arrow::datatypes::FieldRef| match field.name() == time && !field.data_type().is_temporal() {
         true => Arc::new(field.as_ref().clone().with_data_type(TIME)),
         false => field.clone(),
     };
-    Ok(Schema::new(schema.fields().iter().map(timed).collect::<Vec<_>>()))
+    Ok(Schema::new(flat.map(timed).collect::<Vec<_>>()))
 }

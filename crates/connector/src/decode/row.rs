@@ -16,6 +16,7 @@ use indexmap::IndexMap;
 
 use crate::decode::time::{self, BadTime, Unit, Written};
 use crate::fault::{Fault, SourceError};
+use crate::schema;
 
 pub(crate) struct Row {
     columns: Vec<Column>,
@@ -65,34 +66,24 @@ enum Values {
 impl Row {
     /// A row of these columns, `time` the one that no row can do without; where it is empty, there is none.
     pub(crate) fn new(schema: &Schema, time: &str) -> Result<Self> {
+        let at = timed(schema, time)?;
         let column = |field: &FieldRef| {
             let required = !field.is_nullable() || field.name() == time;
             Ok(Column { name: field.name().clone(), required, cell: Cell::Absent, values: Values::new(field)? })
         };
         let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-        let Some(last) = columns.len().checked_sub(1) else {
-            bail!(SourceError::BadData("rows have no column that can be read: nested values are none".to_owned()));
-        };
-        let at = columns.iter().position(|c| c.name == time);
         // Of two columns with one name the first is found.
         let places = columns.iter().enumerate().rev().map(|(place, column)| (column.name.clone(), place)).collect();
-        let row = |columns, time| Self {
+        Ok(Self {
+            last: columns.len() - 1,
             columns,
             text: String::new(),
-            time,
-            last,
+            time: at,
             places,
             unread: IndexMap::new(),
             left_out: Vec::new(),
             written: Written::default(),
-        };
-        let wrong = match at {
-            _ if time.is_empty() => return Ok(row(columns, None)),
-            Some(i) if matches!(columns[i].values, Values::Time(_)) => return Ok(row(columns, at)),
-            Some(_) => format!("time column {time} is no timestamp: declare it as `{time} timestamp`"),
-            None => format!("no time column {time} in the schema: name the right one with --time"),
-        };
-        Err(SourceError::Usage(wrong).into())
+        })
     }
 
     pub(crate) fn find(&mut self, name: &str) -> Option<usize> {
@@ -222,6 +213,25 @@ impl Row {
     }
 }
 
+/// Where the event time is in the columns of rows, which none can do without; nowhere if `time` is empty.
+///
+/// # Errors
+/// No columns, no such one, or one of another type.
+pub(crate) fn timed(schema: &Schema, time: &str) -> Result<Option<usize>> {
+    if schema.fields().is_empty() {
+        bail!(SourceError::BadData("rows have no column that can be read: nested values are none".to_owned()));
+    }
+    if time.is_empty() {
+        return Ok(None);
+    }
+    let wrong = match schema.fields().iter().position(|field| field.name() == time) {
+        Some(at) if *schema.field(at).data_type() == TIME => return Ok(Some(at)),
+        Some(_) => format!("time column {time} is no timestamp: declare it as `{time} timestamp`"),
+        None => format!("no time column {time} in the schema: name the right one with --time"),
+    };
+    Err(SourceError::Usage(wrong).into())
+}
+
 impl Values {
     fn new(field: &Field) -> Result<Self> {
         Ok(match field.data_type() {
@@ -231,7 +241,13 @@ impl Values {
             DataType::Float64 => Self::Float64(Float64Builder::new()),
             DataType::Utf8View => Self::Text(StringViewBuilder::new()),
             t if *t == TIME => Self::Time(TimestampMicrosecondBuilder::new()),
-            t => bail!("column {}: cannot decode text to {t}", field.name()),
+            t => {
+                let (name, kind) = (field.name(), schema::type_name(t));
+                let what = "declare it as text, or as a number, with --schema, and cast it with --select";
+                bail!(SourceError::BadData(format!(
+                    "column {name} is {kind}, which JSON and CSV are not read as: {what}"
+                )))
+            }
         })
     }
 

@@ -21,9 +21,8 @@ use anyhow::{Context, Result, bail, ensure};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 
-use crate::decode::Decoder;
 use crate::decode::infer::infer;
-use crate::decode::text_format::TextFormat;
+use crate::decode::row::timed;
 use crate::decode::time::Written;
 use crate::decode::unread::Unread;
 use crate::failure::failed;
@@ -93,8 +92,8 @@ impl FileSource {
     /// [`SourceError::BadData`] for a file whose format is not known; a schema that cannot be decoded.
     pub fn open(input: &str, options: FileOptions) -> Result<Self> {
         let follow = options.follow;
-        // Refused at once, though the decoders come later.
-        Decoder::new(TextFormat::Json, &options.schema, &options.time)?;
+        // Refused at once, though files are opened later.
+        timed(&options.schema, &options.time)?;
         let schema = position::with_positions(&options.schema);
         let unread = Unread::default();
         let shape = Shape {

@@ -233,7 +233,7 @@ pub(crate) fn count(file: &InputFile) -> Result<u64> {
 /// The declared columns of a file, as rescan would read them; `time` is not nullable.
 pub(crate) fn infer(file: &InputFile, time: &str) -> Result<Schema> {
     let held = builder(file)?.schema().clone();
-    let fields = held.fields().iter().filter(|f| !f.data_type().is_nested()).map(|f| {
+    let fields = held.fields().iter().map(|f| {
         let counted = f.name() == time && is_number(f.data_type());
         let kind = if counted { TIME } else { convention(f.data_type()) };
         f.as_ref().clone().with_data_type(kind).with_nullable(f.name() != time)
