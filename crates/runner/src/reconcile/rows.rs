@@ -13,7 +13,6 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{cast, ident};
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::stream::{Fuse, StreamExt as _, TryStreamExt as _};
-use scan::one_float;
 
 use crate::reconcile::columns::{Column, Columns};
 
@@ -150,10 +149,7 @@ impl Cursor {
 
 /// Some columns in the types agreed on, in the order of the files.
 fn select(table: &Arc<dyn TableProvider>, columns: &[Column], context: &SessionContext) -> PlanResult<DataFrame> {
-    let column = |c: &Column| match cast(ident(&c.name), c.kind.clone()) {
-        number if c.kind.is_floating() => one_float().call(vec![number]).alias(&c.name),
-        value => value.alias(&c.name),
-    };
+    let column = |c: &Column| cast(ident(&c.name), c.kind.clone()).alias(&c.name);
     context.read_table(Arc::clone(table))?.select(columns.iter().map(column))
 }
 
