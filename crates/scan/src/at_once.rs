@@ -98,7 +98,7 @@ impl Scan {
             for table in tables {
                 let table = self.sound_rows_of(input, table, &context, aside).await?;
                 let refused = input.refused(&context, table.clone()).await?;
-                let rows = conforming(&context, table, &schema)?;
+                let rows = input.over_one_float(conforming(&context, table, &schema)?)?;
                 plans.push(if refused.is_empty() { rows } else { input.taken(rows)? });
                 for rows in refused {
                     aside.push(self.runs.unpacked(rows)?);

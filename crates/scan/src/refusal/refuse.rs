@@ -40,7 +40,6 @@ impl Input {
 
     /// The rows of a table that f sees.
     pub(crate) fn taken(&self, table: LogicalPlan) -> Result<LogicalPlan> {
-        let table = self.over_one_float(table)?;
         match &self.refusal {
             Some(refusal) => LogicalPlanBuilder::from(table).filter(refusal.logical.clone().is_null())?.build(),
             None => Ok(table),
