@@ -7,7 +7,7 @@ use runner::{Made, SideInput};
 
 use crate::plan::Plan;
 use crate::plan::history::{DELAY, Lateness};
-use crate::plan::open::Opened;
+use crate::plan::open::{Opened, recorded};
 use crate::words::typed;
 
 /// Another value of any of these gives other results.
@@ -45,7 +45,8 @@ pub fn config(
     }
     let schemas = opened.schemas();
     config.extend(schemas.iter().map(|(name, schema)| (format!("schema {name}"), typed(schema).join(", "))));
-    if matches!(opened, Opened::Stream(..)) {
+    if let Opened::Stream(_, _, inferred) = opened {
+        config.extend(inferred.iter().map(|(name, schema)| (recorded(name), schema.clone())));
         config.extend(plan.inputs.iter().map(|(name, uri)| (format!("in {name}"), uri.clone())));
         let time = flags.time();
         let times = [

@@ -76,7 +76,7 @@ async fn run(plan: Plan) -> Result<ExitCode> {
             let asked = plan.asked()?;
             batch(Arc::new(job), places, asked, |progress| show.progress(progress)).await?
         }
-        Opened::Stream(feeds, _) => {
+        Opened::Stream(feeds, ..) => {
             stream(&job, feeds, cut(&plan.flags, lateness.history), |progress| show.progress(progress)).await?
         }
     };

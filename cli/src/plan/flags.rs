@@ -40,6 +40,9 @@ pub struct RunFlags {
     /// One day, 2026-11-20
     #[arg(long, conflicts_with_all = ["from", "to", "hour"], help_heading = "Range")]
     pub day: Option<String>,
+    /// Infer the schema from so many rows, spread over all files [default: all rows of 16 MB, and 10000 of more]
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Input")]
+    pub infer_rows: Option<usize>,
     /// The zone of times that name none: UTC, Europe/Berlin, +05:30 [default: such rows are rejected]
     #[arg(long, value_parser = zone, help_heading = "Time")]
     pub zone: Option<Zone>,

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::{Schema, SchemaRef};
 use connector::{
-    Decoder, FileFormat, FileOptions, FileSource, Hour, KafkaSource, KafkaTopic, Location, ReplaySource, Source,
-    SourceError, TextFormat, Written, is_partitioned,
+    Decoder, FileFormat, FileOptions, FileSource, Hour, KafkaSource, KafkaTopic, Location, ReplaySource, Sample,
+    Source, SourceError, TextFormat, Written, is_partitioned,
 };
 use runner::{Feed, Merged, Place, STREAM_JOURNAL};
 use scan::Door;
@@ -16,29 +16,33 @@ use scan::Door;
 use crate::exit::Usage;
 use crate::plan::Plan;
 use crate::plan::flags::Format;
+use crate::plan::last_epoch::last_epoch;
 use crate::plan::regions::{self, Region};
 use crate::words::location;
+
+/// The schemas of inputs that nobody gave, as text: files that come later do not change them.
+pub type Inferred = BTreeMap<String, String>;
 
 /// The inputs of a run, all for one runner.
 pub enum Opened {
     /// Hours of Parquet.
     Batch(Vec<Place>, BTreeMap<String, SchemaRef>),
     /// Rows as they come.
-    Stream(Vec<Feed>, BTreeMap<String, SchemaRef>),
+    Stream(Vec<Feed>, BTreeMap<String, SchemaRef>, Inferred),
 }
 
 impl Opened {
     /// The columns of each input.
     pub fn schemas(&self) -> BTreeMap<String, SchemaRef> {
         match self {
-            Opened::Batch(_, schemas) | Opened::Stream(_, schemas) => schemas.clone(),
+            Opened::Batch(_, schemas) | Opened::Stream(_, schemas, _) => schemas.clone(),
         }
     }
 
     /// The same, to add to them.
     pub fn schemas_mut(&mut self) -> &mut BTreeMap<String, SchemaRef> {
         match self {
-            Opened::Batch(_, schemas) | Opened::Stream(_, schemas) => schemas,
+            Opened::Batch(_, schemas) | Opened::Stream(_, schemas, _) => schemas,
         }
     }
 }
@@ -79,7 +83,7 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
     if let Some(unknown) = timed.into_iter().find(|name| !plan.inputs.contains_key(*name)) {
         return Err(Usage(format!("--idle-timeout {unknown}=…: there is no input {unknown}")).into());
     }
-    let (mut feeds, mut schemas) = (Vec::new(), BTreeMap::new());
+    let (mut feeds, mut schemas, mut inferred) = (Vec::new(), BTreeMap::new(), Inferred::new());
     for (name, uri) in &plan.inputs {
         let source: Box<dyn Source> = match archives.get(name) {
             Some(location) => {
@@ -92,7 +96,7 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
                 let why = "no hours dt=YYYY-MM-DD/hr=HH, which alone are read from S3: copy other files to this disk";
                 bail!(SourceError::Missing(format!("{uri} has {why}")))
             }
-            None => Box::new(FileSource::open(uri, file_options(plan, name, uri)?)?),
+            None => Box::new(FileSource::open(uri, file_options(plan, name, uri, &mut inferred)?)?),
         };
         let door = match (&plan.select, &plan.filter) {
             (None, None) => None,
@@ -102,7 +106,7 @@ pub async fn open(plan: &Plan) -> Result<Opened> {
         let idle = plan.flags.idle(name, uri);
         feeds.push(Feed { input: name.clone(), time: plan.time.clone(), source, door, idle });
     }
-    Ok(Opened::Stream(feeds, schemas))
+    Ok(Opened::Stream(feeds, schemas, inferred))
 }
 
 /// All regions are of one kind.
@@ -151,13 +155,15 @@ async fn kafka(plan: &Plan, name: &str, uri: &str) -> Result<KafkaSource> {
     KafkaSource::open(KafkaTopic::parse(uri)?, &plan.flags.kafka.settings()?, plan.flags.follow, decoder).await
 }
 
-fn file_options(plan: &Plan, name: &str, uri: &str) -> Result<FileOptions> {
+fn file_options(plan: &Plan, name: &str, uri: &str, inferred: &mut Inferred) -> Result<FileOptions> {
     let format = plan.flags.format.map(|format| match format {
         Format::Json => FileFormat::Text(TextFormat::Json),
         Format::Csv => FileFormat::Text(TextFormat::Csv),
         Format::Parquet => FileFormat::Parquet,
     });
     let asked = plan.flags.schema_of(name);
+    let first = first_inferred(plan, name)?;
+    inferred.extend(first.clone().flatten().map(|schema| (name.to_owned(), schema)));
     let schema = match given(plan, name)? {
         Some(schema) => schema,
         None if asked.is_none() && connector::builtin(name).is_some() => {
@@ -165,13 +171,36 @@ fn file_options(plan: &Plan, name: &str, uri: &str) -> Result<FileOptions> {
         }
         None => {
             let time = plan.select.as_deref().and_then(|select| Door::source_of(select, &plan.time));
-            let schema = connector::inferred(uri, format, time.as_deref().unwrap_or(&plan.time))?;
+            let sample = if first.is_some() { Sample::First } else { Sample::Spread(plan.flags.infer_rows) };
+            let schema = match first.flatten() {
+                Some(schema) => connector::parse_schema(&schema)?,
+                None => connector::inferred(uri, format, time.as_deref().unwrap_or(&plan.time), sample)?,
+            };
+            // What Parquet says itself is said again, and may have more types than the text of a schema.
+            let text = connector::print_schema(&schema);
+            if matches!(sample, Sample::Spread(_)) && connector::parse_schema(&text).is_ok_and(|read| read == schema) {
+                inferred.insert(name.to_owned(), text);
+            }
             tell_inferred(plan, uri, &schema);
             schema
         }
     };
     let (time, written) = (raw_time(plan, &schema), written(plan));
     Ok(FileOptions { time, schema, written, format, follow: plan.flags.follow })
+}
+
+/// What the first run into an output inferred of an input: none where this is the first; nothing where it did not say.
+fn first_inferred(plan: &Plan, name: &str) -> Result<Option<Option<String>>> {
+    if plan.flags.out.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let last = last_epoch(&plan.flags.out)?;
+    Ok(last.map(|epoch| epoch.config.get(&recorded(name)).cloned()))
+}
+
+/// What the record of a run calls the schema that was inferred of an input.
+pub fn recorded(input: &str) -> String {
+    format!("inferred {input}")
 }
 
 /// How times are written in files and messages.

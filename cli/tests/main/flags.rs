@@ -23,6 +23,7 @@ const NEUTRAL: &[&str] = &[
     "hour",
     "idle-timeout",
     "in",
+    "infer-rows",
     "init-state",
     "interval",
     "json",

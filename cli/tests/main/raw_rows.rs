@@ -113,6 +113,26 @@ fn names_that_no_column_has_are_said_with_their_rows() {
     let mut many: String = (0..1500).map(|n| format!("{{\"event_id\":\"{n}\",\"ts\":{n}}}\n")).collect();
     many += "{\"event_id\":\"x\",\"ts\":1,\"late_key\":1}\n";
     dir.write("many.jsonl", many);
-    let ran = dir.ok("ingest --in many.jsonl --out inferred");
+    let ran = dir.ok("ingest --in many.jsonl --infer-rows 100 --out inferred");
     assert!(ran.err.contains("late_key (1 row)"), "{}", ran.err);
+    let ran = dir.ok("ingest --in many.jsonl --out whole");
+    assert!(!ran.err.contains("left out") && ran.err.contains("late_key int64"), "{}", ran.err);
+}
+
+/// What the first run inferred holds for those that go on, whatever comes later, with a schema of the same columns too.
+#[test]
+fn a_schema_is_inferred_once() {
+    let dir = Workdir::new();
+    std::fs::create_dir(dir.path("in")).unwrap();
+    dir.write("in/0.jsonl", "");
+    dir.write("in/1.jsonl", "{\"event_id\":\"a\",\"ts\":0}\n");
+    dir.write("in/2.jsonl", "{\"event_id\":\"b\",\"ts\":3600000,\"n\":1}\n");
+    let read = |file: &str| dir.record("out").is_some_and(|(_, epoch)| epoch.to_string().contains(file));
+    let line = "ingest --in in --follow --commit-interval 1ms --out out";
+    assert!(dir.kill_when(line, || read("2.jsonl")));
+    dir.write("s.txt", "event_id text\nts timestamp not null\nn int64\n");
+    for (file, flags) in [("3.jsonl", ""), ("4.jsonl", "--schema s.txt"), ("5.jsonl", "")] {
+        dir.write(&format!("in/{file}"), "{\"m\":2,\"event_id\":\"c\",\"ts\":7200000,\"n\":1}\n");
+        assert!(dir.kill_when(&format!("{line} {flags}"), || read(file)), "{file} {flags}");
+    }
 }

@@ -33,7 +33,7 @@ pub async fn explain_play(mut plan: Plan, models: &[Model], id: &str) -> Result<
     plan.params.insert("model".to_owned(), Literal::Text(all.into_iter().collect::<Vec<_>>().join(",")));
     let opened = open(&plan).await?;
     let scan = Scan::new(&plan.script, &plan.binding(opened.schemas())?).await?;
-    let Opened::Stream(mut feeds, _) = opened else { anyhow::bail!("a play is explained from rows as they came") };
+    let Opened::Stream(mut feeds, ..) = opened else { anyhow::bail!("a play is explained from rows as they came") };
     let play = find(&mut feeds, "plays", |rows| text_is(rows, "event_id", id)).await?;
     let Some(play) = play else {
         let uri = plan.inputs.get("plays").cloned().unwrap_or_default();

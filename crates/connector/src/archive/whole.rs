@@ -15,7 +15,8 @@ use crate::archive::partitions::{is_partitioned, listed};
 use crate::archive::table::scan;
 use crate::decode::time::Written;
 use crate::fault::SourceError;
-use crate::files::{FileOptions, FileSource, inferred};
+use crate::files::sample::{Sample, inferred};
+use crate::files::{FileOptions, FileSource};
 use crate::source::{Poll, Source};
 
 /// Where a small input is, to be read again and again: a file, a directory of files, or hours of Parquet, on this disk
@@ -113,7 +114,7 @@ async fn read_files(input: &str, schema: Option<SchemaRef>, time: &str, written:
 }
 
 fn suggested(input: &str, time: &str) -> Result<Schema> {
-    let schema = inferred(input, None, "").map_err(|e| match e.downcast_ref::<SourceError>() {
+    let schema = inferred(input, None, "", Sample::First).map_err(|e| match e.downcast_ref::<SourceError>() {
         Some(_) => e,
         None => SourceError::BadData(format!("{input}: {e:#}")).into(),
     })?;

@@ -1,4 +1,4 @@
-//! A schema that nobody gave, from the first rows.
+//! A schema that nobody gave, from rows.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,67 +26,93 @@ enum Kind {
     Nested,
 }
 
-/// The columns of these rows (for CSV the first is the header), in the order in which they are first met: integers,
-/// floats, booleans, times with a zone, else text. `time` is a timestamp whatever its values are; empty, it is none.
-/// Nested JSON is no column, and a row that cannot be read says nothing.
-///
-/// # Errors
-/// A header that cannot be read, or no column `time`.
-pub(crate) fn infer<'a>(rows: impl Iterator<Item = &'a [u8]>, format: TextFormat, time: &str) -> Result<Schema> {
-    let columns = match format {
-        TextFormat::Json => json(rows),
-        TextFormat::Csv => csv(rows)?,
-    };
-    let none = || SourceError::BadData("no row to infer a schema from: give one with --schema".to_owned());
-    ensure!(!columns.is_empty(), none());
-    if !time.is_empty() && !columns.iter().any(|(name, _)| name == time) {
-        let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
-        let what = format!("no column {time} among {}: name the event time with --time", names.join(", "));
-        bail!(SourceError::Usage(what));
-    }
-    let field = |(name, kind): (String, Kind)| {
-        let kind = match kind {
-            _ if name == time => return Some(Field::new(name, TIME, false)),
-            Kind::Nested => return None,
-            Kind::Null | Kind::Text => DataType::Utf8View,
-            Kind::Bool => DataType::Boolean,
-            Kind::Int => DataType::Int64,
-            Kind::Float => DataType::Float64,
-            Kind::Time => TIME,
-        };
-        Some(Field::new(name, kind, true))
-    };
-    Ok(Schema::new(columns.into_iter().filter_map(field).collect::<Vec<_>>()))
+/// The columns of rows, in the order in which they are first met: integers, floats, booleans, times with a zone, else
+/// text. Nested JSON is no column, and a row that cannot be read says nothing.
+#[derive(Default)]
+pub(crate) struct Columns {
+    kinds: Vec<(String, Kind)>,
+    places: HashMap<String, usize>,
+    /// Whether a file of CSV has said which there are: every other one must have them.
+    headed: bool,
 }
 
-fn json<'a>(rows: impl Iterator<Item = &'a [u8]>) -> Vec<(String, Kind)> {
-    let mut columns: Vec<(String, Kind)> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for row in rows {
-        let Ok(object) = serde_json::from_slice::<Object<'_>>(row) else { continue };
-        for (name, value) in object.0 {
-            let kind = json_kind(value.get());
-            if let Some(place) = places.get(&name) {
-                columns[*place].1 = columns[*place].1.with(kind);
-            } else {
-                places.insert(name.clone(), columns.len());
-                columns.push((name, kind));
+impl Columns {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// Adds what rows of one file have; of CSV the first is the header.
+    ///
+    /// # Errors
+    /// A header that cannot be read.
+    pub(crate) fn add<'a>(&mut self, rows: impl Iterator<Item = &'a [u8]>, format: TextFormat) -> Result<()> {
+        match format {
+            TextFormat::Json => self.add_json(rows),
+            TextFormat::Csv => self.add_csv(rows)?,
+        }
+        Ok(())
+    }
+
+    fn add_json<'a>(&mut self, rows: impl Iterator<Item = &'a [u8]>) {
+        for row in rows {
+            let Ok(object) = serde_json::from_slice::<Object<'_>>(row) else { continue };
+            for (name, value) in object.0 {
+                self.meet(name, json_kind(value.get()));
             }
         }
     }
-    columns
-}
 
-fn csv<'a>(mut rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<(String, Kind)>> {
-    let names = rows.next().map(csv::names).transpose()?.unwrap_or_default();
-    let mut columns: Vec<_> = names.into_iter().map(|name| (name, Kind::Null)).collect();
-    for row in rows {
-        let Ok(values) = csv::values(row) else { continue };
-        for ((_, kind), value) in columns.iter_mut().zip(values) {
-            *kind = kind.with(value.map_or(Kind::Null, |text| csv_kind(&text)));
+    fn add_csv<'a>(&mut self, mut rows: impl Iterator<Item = &'a [u8]>) -> Result<()> {
+        let names = rows.next().map(csv::names).transpose()?.unwrap_or_default();
+        let ours: Vec<bool> = names.iter().map(|name| !self.headed || self.places.contains_key(name)).collect();
+        names.iter().zip(&ours).filter(|(_, ours)| **ours).for_each(|(name, _)| self.meet(name.clone(), Kind::Null));
+        self.headed |= !names.is_empty();
+        for row in rows {
+            let Ok(values) = csv::values(row) else { continue };
+            for ((name, ours), value) in names.iter().zip(&ours).zip(values) {
+                if *ours {
+                    self.meet(name.clone(), value.map_or(Kind::Null, |text| csv_kind(&text)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, name: String, kind: Kind) {
+        if let Some(place) = self.places.get(&name) {
+            self.kinds[*place].1 = self.kinds[*place].1.with(kind);
+        } else {
+            self.places.insert(name.clone(), self.kinds.len());
+            self.kinds.push((name, kind));
         }
     }
-    Ok(columns)
+
+    /// The columns as a schema. `time` is a timestamp whatever its values are; empty, it is none.
+    ///
+    /// # Errors
+    /// No row, or no column `time`.
+    pub(crate) fn schema(self, time: &str) -> Result<Schema> {
+        let none = || SourceError::BadData("no row to infer a schema from: give one with --schema".to_owned());
+        ensure!(!self.is_empty(), none());
+        if !time.is_empty() && !self.places.contains_key(time) {
+            let names: Vec<_> = self.kinds.iter().map(|(name, _)| name.as_str()).collect();
+            let what = format!("no column {time} among {}: name the event time with --time", names.join(", "));
+            bail!(SourceError::Usage(what));
+        }
+        let field = |(name, kind): (String, Kind)| {
+            let kind = match kind {
+                _ if name == time => return Some(Field::new(name, TIME, false)),
+                Kind::Nested => return None,
+                Kind::Null | Kind::Text => DataType::Utf8View,
+                Kind::Bool => DataType::Boolean,
+                Kind::Int => DataType::Int64,
+                Kind::Float => DataType::Float64,
+                Kind::Time => TIME,
+            };
+            Some(Field::new(name, kind, true))
+        };
+        Ok(Schema::new(self.kinds.into_iter().filter_map(field).collect::<Vec<_>>()))
+    }
 }
 
 impl Kind {
@@ -165,8 +191,14 @@ mod tests {
     use super::*;
     use crate::schema;
 
+    fn inferred(rows: &[&str], format: TextFormat, time: &str) -> Result<Schema> {
+        let mut columns = Columns::default();
+        columns.add(rows.iter().map(|r| r.as_bytes()), format)?;
+        columns.schema(time)
+    }
+
     fn printed(rows: &[&str], format: TextFormat, time: &str) -> String {
-        schema::print(&infer(rows.iter().map(|r| r.as_bytes()), format, time).unwrap())
+        schema::print(&inferred(rows, format, time).unwrap())
     }
 
     #[test]
@@ -190,7 +222,7 @@ mod tests {
         ];
         let expected = "ts timestamp not null\nid text\nn float64\nat timestamp\nlate boolean\n";
         assert_eq!(printed(&rows, TextFormat::Json, "ts"), expected);
-        let error = infer(rows.iter().map(|r| r.as_bytes()), TextFormat::Json, "when").unwrap_err().to_string();
+        let error = inferred(&rows, TextFormat::Json, "when").unwrap_err().to_string();
         assert!(error.contains("no column when among ts, id"), "{error}");
     }
 }

@@ -9,31 +9,26 @@ pub(crate) mod listing;
 pub(crate) mod names;
 pub(crate) mod parquet_file;
 pub(crate) mod reading;
+pub(crate) mod sample;
 pub(crate) mod text_file;
 pub(crate) mod tree;
 pub(crate) mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 
-use crate::decode::infer::infer;
 use crate::decode::row::timed;
 use crate::decode::time::Written;
 use crate::decode::unread::Unread;
-use crate::failure::failed;
-use crate::fault::SourceError;
 use crate::files::ahead::{Ahead, Found};
 use crate::files::block::Block;
-use crate::files::input::{FileFormat, Input};
+use crate::files::input::FileFormat;
 use crate::files::known::mark::FileMark;
-use crate::files::line::Rows;
 use crate::files::reading::Shape;
-use crate::files::text_file::unpacked;
 use crate::files::walk::{Step, Walk};
 use crate::position;
 use crate::source::{Offset, Poll, Source};
@@ -228,33 +223,10 @@ impl Source for FileSource {
     }
 }
 
-/// The schema that the first rows of `input` suggest (of Parquet, what the file says): show it to the user, who can
-/// save and correct it. `time` is made a timestamp; where it is empty, rows need none.
-///
-/// # Errors
-/// As [`FileSource::open`]; standard input, which cannot be read twice; no column `time`.
-pub fn inferred(input: &str, format: Option<FileFormat>, time: &str) -> Result<Schema> {
-    const SAMPLE: usize = 1000;
-    let once = || SourceError::Usage("standard input cannot be read twice: give its schema with --schema".to_owned());
-    ensure!(input != "-", once());
-    let files = Input::new(input)?.files(format)?.files;
-    let Some(file) = files.iter().find(|file| !file.rotated) else {
-        bail!(SourceError::Missing(format!("{input} holds no file to infer a schema from: give one with --schema")));
-    };
-    let FileFormat::Text(format) = file.format else { return parquet_file::infer(file, time) };
-    let said = |e| failed(format!("read {}", file.path.display()), e);
-    let mut rows = Rows::new(unpacked(File::open(&file.path).map_err(said)?, file.packed).map_err(said)?, format, 0);
-    let mut sample = Vec::new();
-    while sample.len() < SAMPLE {
-        let Some(row) = rows.next(true).map_err(said)? else { break };
-        sample.push(row.bytes.to_vec());
-    }
-    infer(sample.iter().map(Vec::as_slice), format, time).with_context(|| file.path.display().to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::SourceError;
     use crate::schema;
     use std::io::{PipeReader, PipeWriter, Write, pipe};
     use std::time::Duration;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{Int64Type, Schema, TimestampMicrosecondType};
-use connector::{FileOptions, FileSource, Offset, Poll, Source, SourceError, Written, parse_schema, print_schema};
+use connector::{
+    FileOptions, FileSource, Offset, Poll, Sample, Source, SourceError, Written, parse_schema, print_schema,
+};
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -381,13 +383,51 @@ async fn corrupt_parquet_does_not_bring_the_process_down() {
     }
 }
 
+/// A key or a type that comes late is seen in small inputs, and in large ones where it is not rare.
+#[test]
+fn schemas_are_inferred_from_all_files() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    let of = |name: &str, sample: Sample| {
+        let schema = connector::inferred(path.join(name).to_str().unwrap(), None, "", sample);
+        schema.map(|schema| print_schema(&schema).trim_end().replace('\n', ", ")).map_err(|e| format!("{e:#}"))
+    };
+    for made in ["late", "empty", "csv"] {
+        fs::create_dir(path.join(made)).unwrap();
+    }
+    append(&path.join("late/1.jsonl"), &"{\"a\":1}\n".repeat(1500));
+    append(&path.join("late/1.jsonl"), &"{\"a\":1.5,\"b\":true}\n".repeat(1500));
+    append(&path.join("late/2.jsonl"), "{\"c\":1}\n");
+    for (rows, schema) in [
+        (Sample::First, "a int64"),
+        (Sample::Spread(None), "a float64, b boolean, c int64"),
+        (Sample::Spread(Some(50)), "a float64, b boolean, c int64"),
+        (Sample::Spread(Some(1)), "a int64"),
+    ] {
+        assert_eq!(of("late", rows).unwrap(), schema, "{rows:?}");
+    }
+    append(&path.join("empty/1.jsonl"), "");
+    append(&path.join("empty/2.csv"), "");
+    for rows in [Sample::First, Sample::Spread(None), Sample::Spread(Some(9))] {
+        assert!(of("empty", rows).unwrap_err().contains("1.jsonl: no row to infer"));
+    }
+    append(&path.join("empty/3.jsonl"), "{\"a\":1}\n");
+    // All files of CSV must have the columns of the first.
+    append(&path.join("csv/1.csv"), "a,b\n1,1\n");
+    append(&path.join("csv/2.csv"), "b,c,a\nx,1,2\n");
+    for rows in [Sample::Spread(None), Sample::Spread(Some(9))] {
+        assert_eq!(of("empty", rows).unwrap(), "a int64");
+        assert_eq!(of("csv", rows).unwrap(), "a int64, b text");
+    }
+}
+
 #[tokio::test]
 async fn schemas_are_inferred_from_the_first_file() {
     let directory = TempDir::new().unwrap();
     let path = directory.path();
     parquet(&path.join("x.parquet"), &[(Some("a"), Some(0))]);
     let inferred = |schema: Schema| print_schema(&schema);
-    let of = |name: &str| connector::inferred(path.join(name).to_str().unwrap(), None, "ts");
+    let of = |name: &str| connector::inferred(path.join(name).to_str().unwrap(), None, "ts", Sample::First);
     assert_eq!(inferred(of("x.parquet").unwrap()), "n int64\nts timestamp not null\nid text\n");
     append(&path.join("a.csv"), ",ts\n1,2019-11-24 00:00:00.010255+00:00\n");
     assert_eq!(inferred(of("").unwrap()), "column_1 int64\nts timestamp not null\n");
