@@ -50,7 +50,7 @@ fn rows_without_an_id_are_rejected_and_repeat_nothing() {
         "stratify --in impressions.jsonl --schema infer --size 2".to_owned(),
         "ingest --in impressions.jsonl --schema infer".to_owned(),
         format!("ingest --replay {one}"),
-        format!("facts --on video_id --in labels=archive/plays --in facts=archive/impressions"),
+        "facts --on video_id --in labels=archive/plays --in facts=archive/impressions".to_owned(),
     ] {
         let (ledgers, report) = fate(&dir, &command);
         assert!(ledgers.iter().all(|ledger| *ledger == expected), "{command}: {report}");

@@ -213,7 +213,7 @@ fn every_type_passes_from_files_as_from_hours() {
     dir.ok("ingest --in e.parquet --out from_file");
     dir.ok("ingest --in hours --out from_hours");
     dir.ok("ingest --in from_file --replay --out again");
-    dir.ok(&format!("ingest --in e.parquet --max-rows 1 --where event_id<>'z' --out by_one"));
+    dir.ok("ingest --in e.parquet --max-rows 1 --where event_id<>'z' --out by_one");
     dir.ok(&format!("join {FILE} --out stream"));
     dir.ok(&format!("join {FILE} --max-rows 1 --out stream_by_one"));
     dir.ok(&format!("join {HOURS} --out batch"));
