@@ -114,6 +114,17 @@ fn take_told(job: &Job, input: &str, ledger: &mut Ledger, sealed: &Sealed) -> Re
     Ok(())
 }
 
+/// What is wrong with the files of an input, where they do not hold the rows that they tell of.
+async fn untrue(job: &Job, listed: &[Listed], input: &str, hour: Hour) -> Result<Option<anyhow::Error>> {
+    let time = job.scan.inputs().iter().find(|of| of.name == input).map(|of| of.time.clone()).unwrap_or_default();
+    for listed in listed.iter().filter(|listed| listed.input.name == input) {
+        if let Some(untrue) = listed.untrue(&time, hour).await? {
+            return Ok(Some(untrue.into()));
+        }
+    }
+    Ok(None)
+}
+
 /// Writes an hour where an epoch will publish it.
 pub(crate) async fn seal(
     job: &Job,
@@ -160,7 +171,9 @@ pub(crate) async fn seal(
         if let Some(input) = once_each(job)
             && let Some(ledger) = ledger.get_mut(input)
         {
-            take_told(job, input, ledger, &sealed)?;
+            if let Err(unbalanced) = take_told(job, input, ledger, &sealed) {
+                return Err(untrue(job, listed, input, hour).await?.unwrap_or_else(|| unbalanced.into()));
+            }
         }
         ledger.iter().try_for_each(|(input, ledger)| ledger.check(input))?;
         ids.merge(sealed.ids);

@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::RecordBatch;
-use connector::{DataFile, Hour, HourFiles, Location, Misfiled, Success, by_event_time, hours_there, list};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use connector::{
+    DataFile, Hour, HourFiles, Location, Misfiled, SourceError, Success, by_event_time, count_rows, hours_there, list,
+    read,
+};
 use datafusion::catalog::TableProvider;
+use futures::TryStreamExt;
 use journal::Ledger;
 use thiserror::Error;
 
@@ -251,6 +256,31 @@ impl Listed {
     /// The facts of a sealed hour.
     pub(crate) fn success(&self, hour: Hour) -> Option<&Success> {
         self.hours.get(&hour)?.success.as_ref()
+    }
+
+    /// The first file of an hour that holds other rows of it than its footer and statistics tell: somebody else wrote it
+    /// wrong, or it is damaged.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) async fn untrue(&self, time: &str, hour: Hour) -> Result<Option<SourceError>> {
+        // Where hours are those of the rows, a file holds rows of others too.
+        for file in self.own(hour).iter().filter(|_| !self.filed.refiled) {
+            let told = count_rows(&self.root, std::slice::from_ref(file)).await?;
+            let (mut rows, mut found) = (read(&self.root, file).await?, 0);
+            while let Some(rows) = rows.try_next().await? {
+                let times =
+                    rows.column_by_name(time).and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+                let of_hour = |time: &Option<i64>| time.is_none_or(|time| Hour::of(time) == hour);
+                found += times.map_or(0, |times| times.iter().filter(of_hour).count() as u64);
+            }
+            if found != told {
+                let (path, what) = (self.root.spelled(&file.path), "rows that happened in hour");
+                let said = format!("{path} holds {found} {what} {hour}, and tells of {told}: write it anew");
+                return Ok(Some(SourceError::BadData(said)));
+            }
+        }
+        Ok(None)
     }
 
     fn own(&self, hour: Hour) -> &[DataFile] {
