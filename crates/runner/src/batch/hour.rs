@@ -170,10 +170,9 @@ pub(crate) async fn seal(
         let mut sealed = block_in_place(|| sealing.write(rows))?;
         if let Some(input) = once_each(job)
             && let Some(ledger) = ledger.get_mut(input)
+            && let Err(unbalanced) = take_told(job, input, ledger, &sealed)
         {
-            if let Err(unbalanced) = take_told(job, input, ledger, &sealed) {
-                return Err(untrue(job, listed, input, hour).await?.unwrap_or_else(|| unbalanced.into()));
-            }
+            return Err(untrue(job, listed, input, hour).await?.unwrap_or_else(|| unbalanced.into()));
         }
         ledger.iter().try_for_each(|(input, ledger)| ledger.check(input))?;
         ids.merge(sealed.ids);
